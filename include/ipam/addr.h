@@ -15,6 +15,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum ipam_family {
     IPAM_FAMILY_NONE = 0, /* no address */
@@ -64,6 +65,7 @@ bool ipam_range_contains(const struct ipam_range *range, const struct ipam_addr 
 struct ipam_addr ipam_addr_add(const struct ipam_addr *addr, uint64_t n); /* within the family; the caller keeps it there */
 uint64_t ipam_range_size(const struct ipam_range *range);                 /* saturates at UINT64_MAX */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

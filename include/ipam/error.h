@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* gRPC status codes (grpc.io, "Status codes and their use in gRPC"). */
 enum ipam_status {
@@ -90,6 +91,7 @@ const char *ipam_reason_remedy(enum ipam_reason reason);  /* what to do about it
 const char *ipam_status_name(enum ipam_status status);    /* "RESOURCE_EXHAUSTED" */
 int ipam_error_exit_code(const struct ipam_error *error); /* enum ipam_exit, by reason, else by status */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
