@@ -1,0 +1,1 @@
+"""What tests need to drive real processes: ipamd, ipamc, generated messages, the hash chain computed anew."""
