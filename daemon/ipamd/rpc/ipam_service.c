@@ -1,0 +1,466 @@
+/* ipam.v1.IPAM: each method reads its request into the engine's terms, lets the engine decide, and answers with what it said. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record.h"
+#include "rpc.h"
+
+#define PAGE_DEFAULT 100
+#define PAGE_MAX     1000
+/* One page looks at no more claims or changes than this, so that a filter that finds little can't hold up the loop. */
+#define SCAN_MAX 65536
+
+/* ---- Requests in the engine's terms ------------------------------------------------------------------------------ */
+
+static struct string_list strings_of(char **items, size_t count)
+{
+    return (struct string_list){.items = (const char *const *)items, .count = count};
+}
+
+static struct owner_ref owner_of(const Ipam__V1__Owner *owner)
+{
+    if (!owner)
+        return (struct owner_ref){.kind = "", .name = "", .uid = ""};
+    return (struct owner_ref){.kind = owner->kind, .name = owner->name, .uid = owner->uid};
+}
+
+static struct pool_spec spec_of(const Ipam__V1__PoolSpec *spec)
+{
+    return (struct pool_spec){
+        .cidrs = strings_of(spec->cidrs, spec->n_cidrs),
+        .addresses = strings_of(spec->addresses, spec->n_addresses),
+        .excluded = strings_of(spec->excluded, spec->n_excluded),
+        .uid = spec->uid,
+        .generation = spec->generation,
+        .reuse_delay_seconds = spec->reuse_delay_seconds,
+        .auto_assign = spec->auto_assign,
+        .paused = spec->paused,
+    };
+}
+
+static int families_of(Ipam__V1__Family family, unsigned int *ret, struct ipam_error *reterr)
+{
+    static const unsigned int sets[] = {
+        [IPAM__V1__FAMILY__FAMILY_UNSPECIFIED] = 0,
+        [IPAM__V1__FAMILY__IPV4] = FAMILY_SET_IPV4,
+        [IPAM__V1__FAMILY__IPV6] = FAMILY_SET_IPV6,
+        [IPAM__V1__FAMILY__DUAL] = FAMILY_SET_DUAL,
+    };
+    if ((size_t)family >= sizeof sets / sizeof *sets)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid family: %d is none, use IPV4, IPV6 or DUAL", (int)family);
+    *ret = sets[family];
+    return 0;
+}
+
+/* A write is refused while the store can't take it; a dry run is no write. */
+static int write_check(struct rpc_call *call, bool dry_run, struct ipam_error *reterr)
+{
+    return dry_run ? 0 : pipeline_writable(rpc_pipeline(call), reterr);
+}
+
+static size_t page_of(uint32_t asked)
+{
+    return asked == 0 ? PAGE_DEFAULT : asked > PAGE_MAX ? PAGE_MAX : asked;
+}
+
+/* Page tokens of ListClaims are the id to go on after. */
+static int id_of_token(const char *token, uint64_t *ret, struct ipam_error *reterr)
+{
+    char *end;
+    errno = 0;
+    uint64_t id = strtoull(token, &end, 10);
+    if (*token == '\0')
+        id = 0;
+    else if (*token < '0' || *token > '9' || *end || errno)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid page_token: \"%s\" is none of ours, use next_page_token of the page before", token);
+    *ret = id;
+    return 0;
+}
+
+/* ---- Answers in the messages' terms ------------------------------------------------------------------------------ */
+
+static Ipam__V1__Claim **claims_message(const struct claim_views *claims, struct arena *arena)
+{
+    Ipam__V1__Claim **list = arena_alloc(arena, (claims->count + 1) * sizeof(*list));
+    for (size_t i = 0; i < claims->count; i++)
+        list[i] = record_claim_message(&claims->items[i], arena);
+    return list;
+}
+
+static uint64_t revision_of(struct rpc_call *call)
+{
+    return engine_revision(rpc_pipeline(call)->engine);
+}
+
+/* ---- Pools ---------------------------------------------------------------------------------------------------------- */
+
+static void handle_apply_pool(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__ApplyPoolRequest *request = (const Ipam__V1__ApplyPoolRequest *)message;
+    struct engine_ctx ctx = rpc_engine_ctx(call);
+    struct apply_pool_result result;
+    struct ipam_error error;
+    int status = request->pool ? write_check(call, request->dry_run, &error)
+                               : ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST, "invalid request: pool is missing");
+    if (status == 0) {
+        struct apply_pool_args args = {
+            .name = request->pool->name,
+            .spec = spec_of(request->pool),
+            .record_rejected = request->record_rejected,
+            .dry_run = request->dry_run,
+        };
+        status = engine_apply_pool(rpc_pipeline(call)->engine, &ctx, &args, &result, &error);
+    }
+    if (status < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    Ipam__V1__ApplyPoolReply reply = IPAM__V1__APPLY_POOL_REPLY__INIT;
+    reply.pool = record_pool_message(&result.pool, ctx.arena);
+    reply.n_stranded = result.stranded.count;
+    reply.stranded = claims_message(&result.stranded, ctx.arena);
+    reply.changed = result.changed;
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static void handle_delete_pool(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__DeletePoolRequest *request = (const Ipam__V1__DeletePoolRequest *)message;
+    struct engine_ctx ctx = rpc_engine_ctx(call);
+    struct delete_pool_args args = {
+        .name = request->name,
+        .uid = request->uid,
+        .only_if_unused = request->only_if_unused,
+        .dry_run = request->dry_run,
+    };
+    struct delete_pool_result result;
+    struct ipam_error error;
+    if (write_check(call, args.dry_run, &error) < 0 ||
+        engine_delete_pool(rpc_pipeline(call)->engine, &ctx, &args, &result, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    Ipam__V1__DeletePoolReply reply = IPAM__V1__DELETE_POOL_REPLY__INIT;
+    reply.removed = result.removed;
+    reply.draining = result.draining;
+    reply.claims = result.claims;
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static void handle_get_pool(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__GetPoolRequest *request = (const Ipam__V1__GetPoolRequest *)message;
+    struct arena *arena = rpc_arena(call);
+    struct pool_view view;
+    struct ipam_error error;
+    if (engine_pool_get(rpc_pipeline(call)->engine, request->name, arena, &view, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    Ipam__V1__GetPoolReply reply = IPAM__V1__GET_POOL_REPLY__INIT;
+    reply.pool = record_pool_message(&view, arena);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static void handle_list_pools(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__ListPoolsRequest *request = (const Ipam__V1__ListPoolsRequest *)message;
+    struct arena *arena = rpc_arena(call);
+    struct pool_views views;
+    engine_pools_list(rpc_pipeline(call)->engine, request->page_token, page_of(request->page_size), arena, &views);
+    Ipam__V1__ListPoolsReply reply = IPAM__V1__LIST_POOLS_REPLY__INIT;
+    reply.n_pools = views.count;
+    reply.pools = arena_alloc(arena, (views.count + 1) * sizeof(*reply.pools));
+    for (size_t i = 0; i < views.count; i++)
+        reply.pools[i] = record_pool_message(&views.items[i], arena);
+    if (views.more)
+        reply.next_page_token = arena_strdup(arena, views.items[views.count - 1].record.name);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+/* ---- Claims --------------------------------------------------------------------------------------------------------- */
+
+static void handle_allocate(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__AllocateRequest *request = (const Ipam__V1__AllocateRequest *)message;
+    struct engine_ctx ctx = rpc_engine_ctx(call);
+    struct allocate_args args = {
+        .owner = owner_of(request->owner),
+        .pool = request->pool,
+        .address = request->address,
+        .ipv6_address = request->ipv6_address,
+        .preferred_address = request->preferred_address,
+        .preferred_ipv6_address = request->preferred_ipv6_address,
+        .enqueue = request->enqueue,
+        .replace = request->replace,
+        .dry_run = request->dry_run,
+    };
+    struct claim_views claims;
+    struct ipam_error error;
+    if (families_of(request->family, &args.families, &error) < 0 || write_check(call, args.dry_run, &error) < 0 ||
+        engine_allocate(rpc_pipeline(call)->engine, &ctx, &args, &claims, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    for (size_t i = 0; i < claims.count && !args.dry_run; i++)
+        rpc_server_counters(rpc_call_server(call))->allocations += claims.items[i].record.state == CLAIM_BOUND;
+    Ipam__V1__AllocateReply reply = IPAM__V1__ALLOCATE_REPLY__INIT;
+    reply.n_claims = claims.count;
+    reply.claims = claims_message(&claims, ctx.arena);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static void handle_release(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__ReleaseRequest *request = (const Ipam__V1__ReleaseRequest *)message;
+    struct engine_ctx ctx = rpc_engine_ctx(call);
+    struct owner_ref owner = owner_of(request->owner);
+    struct release_args args = {
+        .kind = owner.kind,
+        .name = owner.name,
+        .address = request->address,
+        .uid = request->uid,
+        .dry_run = request->dry_run,
+    };
+    struct claim_views released;
+    struct ipam_error error;
+    if (families_of(request->family, &args.families, &error) < 0 || write_check(call, args.dry_run, &error) < 0 ||
+        engine_release(rpc_pipeline(call)->engine, &ctx, &args, &released, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    if (!args.dry_run)
+        rpc_server_counters(rpc_call_server(call))->releases += released.count;
+    Ipam__V1__ReleaseReply reply = IPAM__V1__RELEASE_REPLY__INIT;
+    reply.n_released = released.count;
+    reply.released = claims_message(&released, ctx.arena);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static void handle_get_claims(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__GetClaimsRequest *request = (const Ipam__V1__GetClaimsRequest *)message;
+    struct arena *arena = rpc_arena(call);
+    struct owner_ref owner = owner_of(request->owner);
+    struct claim_views claims;
+    struct ipam_error error;
+    if (engine_claims_of(rpc_pipeline(call)->engine, owner.kind, owner.name, arena, &claims, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    Ipam__V1__GetClaimsReply reply = IPAM__V1__GET_CLAIMS_REPLY__INIT;
+    reply.n_claims = claims.count;
+    reply.claims = claims_message(&claims, arena);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+static int claim_filter_of(const Ipam__V1__ListClaimsRequest *request, struct claim_filter *ret, struct ipam_addr *address,
+                           struct ipam_error *reterr)
+{
+    int state = (int)request->state;
+    if (state < 0 || state > CLAIM_COOLING)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid state: %d can't be listed, use WAITING, BOUND or COOLING", state);
+    *ret = (struct claim_filter){.pool = request->pool, .kind = request->kind, .state = (enum claim_state)state};
+    if (*request->address == '\0')
+        return 0;
+    ret->address = address;
+    return ipam_addr_parse(request->address, address, reterr);
+}
+
+static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__ListClaimsRequest *request = (const Ipam__V1__ListClaimsRequest *)message;
+    struct arena *arena = rpc_arena(call);
+    struct claim_filter filter;
+    struct ipam_addr address;
+    struct claim_views claims;
+    struct ipam_error error;
+    uint64_t after, last;
+    if (claim_filter_of(request, &filter, &address, &error) < 0 ||
+        id_of_token(request->page_token, &after, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    engine_claims_list(rpc_pipeline(call)->engine, &filter, after, page_of(request->page_size), SCAN_MAX, arena, &claims,
+                       &last);
+    Ipam__V1__ListClaimsReply reply = IPAM__V1__LIST_CLAIMS_REPLY__INIT;
+    reply.n_claims = claims.count;
+    reply.claims = claims_message(&claims, arena);
+    if (last)
+        reply.next_page_token = arena_printf(arena, "%llu", (unsigned long long)last);
+    reply.revision = revision_of(call);
+    rpc_reply(call, &reply.base);
+}
+
+/* ---- History -------------------------------------------------------------------------------------------------------- */
+
+/* A read on a worker thread. The call may be gone before it is done, so it has memory of its own. */
+struct history_read {
+    struct rpc_call *call; /* NULL once the call is gone */
+    struct store *store;
+    struct arena arena;
+    struct store_query query;
+    struct ipam_addr address;
+    struct store_page page;
+    int status;
+    struct ipam_error error;
+};
+
+static void history_run(void *arg)
+{
+    struct history_read *read = arg;
+    read->status = store_read_changes(read->store, &read->query, &read->arena, &read->page, &read->error);
+}
+
+/* The canonical record and its hash, put together again as the Change that they are. */
+static Ipam__V1__Change *change_message(const struct store_record *item, struct arena *arena)
+{
+    ProtobufCAllocator allocator = record_allocator(arena);
+    Ipam__V1__Change *change = ipam__v1__change__unpack(&allocator, item->size, item->record);
+    if (change) {
+        change->hash.len = STORE_HASH_SIZE;
+        change->hash.data = (uint8_t *)item->hash;
+    }
+    return change;
+}
+
+static void history_answer(struct history_read *read)
+{
+    const struct store_page *page = &read->page;
+    Ipam__V1__ListChangesReply reply = IPAM__V1__LIST_CHANGES_REPLY__INIT;
+    reply.changes = arena_alloc(&read->arena, (page->count + 1) * sizeof(*reply.changes));
+    for (size_t i = 0; i < page->count; i++) {
+        Ipam__V1__Change *change = change_message(&page->items[i], &read->arena);
+        if (!change) {
+            ipam_error_set(&read->error, IPAM_REASON_STORE_DAMAGED, "damaged history: change %llu can't be read",
+                           (unsigned long long)page->items[i].revision);
+            rpc_fail_now(read->call, &read->error);
+            return;
+        }
+        reply.changes[reply.n_changes++] = change;
+    }
+    reply.compacted_through = page->compacted_through;
+    reply.scanned_through = page->scanned_through;
+    reply.revision = page->revision;
+    rpc_reply_now(read->call, &reply.base);
+}
+
+static void history_done(void *arg)
+{
+    struct history_read *read = arg;
+    if (read->call) {
+        rpc_set_user(read->call, NULL);
+        if (read->status < 0)
+            rpc_fail_now(read->call, &read->error);
+        else
+            history_answer(read);
+    }
+    arena_done(&read->arena);
+    free(read);
+}
+
+/* The call ends before the read does: by its deadline, its client or its connection. */
+static void history_close(struct rpc_call *call)
+{
+    struct history_read *read = rpc_user(call);
+    if (read)
+        read->call = NULL;
+}
+
+static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Ipam__V1__ListChangesRequest *request = (const Ipam__V1__ListChangesRequest *)message;
+    const struct rpc_server_options *server = rpc_server_options(rpc_call_server(call));
+    struct ipam_addr address;
+    struct ipam_error error;
+    if (*request->address && ipam_addr_parse(request->address, &address, &error) < 0) {
+        rpc_fail(call, &error);
+        return;
+    }
+    struct history_read *read = mem_zalloc(sizeof *read);
+    struct owner_ref owner = owner_of(request->owner);
+    arena_init(&read->arena);
+    read->call = call;
+    read->store = server->store;
+    if (*request->address)
+        read->address = address;
+    read->query = (struct store_query){
+        .after_revision = request->after_revision,
+        .limit = page_of(request->limit),
+        .scan = SCAN_MAX,
+        .pool = arena_strdup(&read->arena, request->pool),
+        .kind = arena_strdup(&read->arena, owner.kind),
+        .name = arena_strdup(&read->arena, owner.name),
+        .address = *request->address ? &read->address : NULL,
+    };
+    rpc_set_user(call, read);
+    server->host.work(server->host.user, history_run, history_done, read);
+}
+
+/* ---- Status --------------------------------------------------------------------------------------------------------- */
+
+static void handle_get_status(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    struct rpc_server *server = rpc_call_server(call);
+    const struct pipeline *pipeline = rpc_pipeline(call);
+    const struct rpc_counters *counters = rpc_server_counters(server);
+    struct engine_totals totals;
+    engine_totals(pipeline->engine, &totals);
+
+    Ipam__V1__Counters numbers = IPAM__V1__COUNTERS__INIT;
+    numbers.pools = totals.pools;
+    numbers.claims_bound = totals.bound;
+    numbers.claims_waiting = totals.waiting;
+    numbers.claims_cooling = totals.cooling;
+    numbers.connections = counters->connections;
+    numbers.connections_total = counters->connections_total;
+    numbers.calls_total = counters->calls;
+    numbers.calls_failed = counters->calls_failed;
+    numbers.allocations_total = counters->allocations;
+    numbers.releases_total = counters->releases;
+    numbers.batches_total = pipeline->counters.batches;
+    numbers.changes_total = pipeline->counters.changes;
+    numbers.commit_failures = pipeline->counters.failures;
+
+    bool serving = pipeline->state == PIPELINE_SERVING;
+    Ipam__V1__GetStatusReply reply = IPAM__V1__GET_STATUS_REPLY__INIT;
+    reply.version = (char *)rpc_server_options(server)->version;
+    reply.store = "sqlite";
+    reply.store_available = serving;
+    reply.store_message = (char *)(serving ? "" : pipeline->error.message);
+    reply.revision = revision_of(call);
+    reply.durable_revision = pipeline->durable;
+    reply.started_at = record_timestamp(rpc_server_started_at(server), rpc_arena(call));
+    reply.counters = &numbers;
+    /* At once: it tells how far durability has come, so it must not wait for it. */
+    rpc_reply_now(call, &reply.base);
+}
+
+#define METHOD(name, lower) #name, &ipam__v1__##lower##_request__descriptor, &ipam__v1__##lower##_reply__descriptor
+
+static const struct rpc_method methods[] = {
+    {METHOD(ApplyPool, apply_pool), 0, handle_apply_pool, NULL, NULL},
+    {METHOD(DeletePool, delete_pool), 0, handle_delete_pool, NULL, NULL},
+    {METHOD(GetPool, get_pool), 0, handle_get_pool, NULL, NULL},
+    {METHOD(ListPools, list_pools), 0, handle_list_pools, NULL, NULL},
+    {METHOD(Allocate, allocate), 0, handle_allocate, NULL, NULL},
+    {METHOD(Release, release), 0, handle_release, NULL, NULL},
+    {METHOD(GetClaims, get_claims), 0, handle_get_claims, NULL, NULL},
+    {METHOD(ListClaims, list_claims), 0, handle_list_claims, NULL, NULL},
+    {METHOD(ListChanges, list_changes), 0, handle_list_changes, NULL, history_close},
+    {METHOD(GetStatus, get_status), 0, handle_get_status, NULL, NULL},
+};
+
+const struct rpc_service ipam_service = {"ipam.v1.IPAM", methods, sizeof methods / sizeof *methods};

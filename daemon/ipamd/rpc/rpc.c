@@ -1,0 +1,457 @@
+#include "rpc.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record.h"
+
+struct ring {
+    struct ring *next, *prev;
+};
+
+struct rpc_call {
+    struct ring link; /* all open calls of the server; first member */
+    struct waiter waiter;
+    struct rpc_server *server;
+    struct grpc_call *stream;
+    const struct rpc_method *method;
+    const ProtobufCMessage *request; /* unary: until it is handled */
+    uint64_t deadline;               /* monotonic ns; UINT64_MAX: none */
+    const uint8_t *reply;            /* held until durable: this, or error */
+    size_t reply_size;
+    struct ipam_error *error;
+    bool ready;    /* unary: request is complete, not handled yet (the engine is being reloaded) */
+    bool finished; /* a status has been sent */
+    void *user;
+};
+
+struct route {
+    const char *path;
+    const struct rpc_method *method;
+};
+
+struct rpc_server {
+    struct rpc_server_options options;
+    struct wall_time started_at;
+    struct rpc_counters counters;
+    struct ring calls;
+    struct route *routes; /* sorted by path */
+    size_t n_routes;
+    struct arena arena;   /* paths of routes, reflection index */
+    struct arena scratch; /* rpc_scratch */
+    const struct reflection *reflection;
+    bool stopping;
+};
+
+static const struct rpc_service *const services[] = {
+    &ipam_service,
+    &health_service,
+    &reflection_service,
+    &reflection_v1alpha_service,
+};
+
+/* ---- Routes ------------------------------------------------------------------------------------------------------- */
+
+static int route_compare(const void *a, const void *b)
+{
+    return strcmp(((const struct route *)a)->path, ((const struct route *)b)->path);
+}
+
+static void routes_make(struct rpc_server *server)
+{
+    size_t count = 0;
+    for (size_t i = 0; rpc_service_at(i); i++)
+        count += services[i]->n_methods;
+    server->routes = mem_alloc(count * sizeof *server->routes);
+    for (size_t i = 0; rpc_service_at(i); i++) {
+        for (size_t j = 0; j < services[i]->n_methods; j++) {
+            const struct rpc_method *method = &services[i]->methods[j];
+            server->routes[server->n_routes++] = (struct route){
+                .path = arena_printf(&server->arena, "/%s/%s", services[i]->name, method->name),
+                .method = method,
+            };
+        }
+    }
+    qsort(server->routes, count, sizeof *server->routes, route_compare);
+}
+
+static const struct rpc_method *route_find(const struct rpc_server *server, const char *path)
+{
+    struct route key = {.path = path};
+    const struct route *route =
+        bsearch(&key, server->routes, server->n_routes, sizeof *server->routes, route_compare);
+    return route ? route->method : NULL;
+}
+
+/* ---- Answers ------------------------------------------------------------------------------------------------------ */
+
+static const struct rpc_host *call_host(const struct rpc_call *call)
+{
+    return &call->server->options.host;
+}
+
+static void call_wake(struct rpc_call *call)
+{
+    call_host(call)->wake(grpc_call_endpoint(call->stream));
+}
+
+static uint8_t *message_pack(struct arena *arena, const ProtobufCMessage *message, size_t *ret_size)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = arena_alloc(arena, size);
+    *ret_size = protobuf_c_message_pack(message, bytes);
+    return bytes;
+}
+
+static void call_finish_error(struct rpc_call *call, const struct ipam_error *error)
+{
+    call->finished = true;
+    call->server->counters.calls_failed++;
+    grpc_call_finish_error(call->stream, error);
+    call_wake(call);
+}
+
+static void call_finish_reply(struct rpc_call *call, const uint8_t *reply, size_t size)
+{
+    call->finished = true;
+    grpc_call_send(call->stream, reply, size, true);
+    grpc_call_finish_ok(call->stream);
+    call_wake(call);
+}
+
+static void call_durable(struct waiter *waiter, const struct ipam_error *error)
+{
+    struct rpc_call *call = (struct rpc_call *)((char *)waiter - offsetof(struct rpc_call, waiter));
+    if (error)
+        call_finish_error(call, error);
+    else if (call->error)
+        call_finish_error(call, call->error);
+    else
+        call_finish_reply(call, call->reply, call->reply_size);
+}
+
+static void call_hold(struct rpc_call *call)
+{
+    struct pipeline *pipeline = rpc_pipeline(call);
+    pipeline_wait(pipeline, &call->waiter, engine_revision(pipeline->engine));
+}
+
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *reply)
+{
+    call->reply = message_pack(rpc_arena(call), reply, &call->reply_size);
+    call_hold(call);
+}
+
+void rpc_fail(struct rpc_call *call, const struct ipam_error *error)
+{
+    call->error = (struct ipam_error *)arena_memdup(rpc_arena(call), error, sizeof *error);
+    call_hold(call);
+}
+
+void rpc_reply_now(struct rpc_call *call, const ProtobufCMessage *reply)
+{
+    size_t size;
+    const uint8_t *bytes = message_pack(rpc_arena(call), reply, &size);
+    call_finish_reply(call, bytes, size);
+}
+
+void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error)
+{
+    call_finish_error(call, error);
+}
+
+void rpc_send(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    size_t size;
+    const uint8_t *bytes = message_pack(rpc_scratch(call), message, &size);
+    grpc_call_send(call->stream, bytes, size, false);
+    call_wake(call);
+}
+
+void rpc_end(struct rpc_call *call)
+{
+    call->finished = true;
+    grpc_call_finish_ok(call->stream);
+    call_wake(call);
+}
+
+/* ---- For services ------------------------------------------------------------------------------------------------- */
+
+struct arena *rpc_arena(struct rpc_call *call)
+{
+    return grpc_call_arena(call->stream);
+}
+
+struct arena *rpc_scratch(struct rpc_call *call)
+{
+    return &call->server->scratch;
+}
+
+const struct reflection *rpc_server_reflection(const struct rpc_server *server)
+{
+    return server->reflection;
+}
+
+const struct rpc_service *rpc_service_at(size_t index)
+{
+    return index < sizeof services / sizeof *services ? services[index] : NULL;
+}
+
+struct pipeline *rpc_pipeline(struct rpc_call *call)
+{
+    return call->server->options.pipeline;
+}
+
+struct rpc_server *rpc_call_server(struct rpc_call *call)
+{
+    return call->server;
+}
+
+const struct rpc_server_options *rpc_server_options(const struct rpc_server *server)
+{
+    return &server->options;
+}
+
+struct wall_time rpc_server_started_at(const struct rpc_server *server)
+{
+    return server->started_at;
+}
+
+struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
+{
+    const struct rpc_host *host = call_host(call);
+    const struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
+    struct engine_ctx ctx = {
+        .now = host->wall_now(host->user),
+        .actor = peer->actor,
+        .arena = rpc_arena(call),
+        .changes = rpc_pipeline(call)->gathering,
+    };
+    ctx.actor.method = call->method->name;
+    return ctx;
+}
+
+void *rpc_user(const struct rpc_call *call)
+{
+    return call->user;
+}
+
+void rpc_set_user(struct rpc_call *call, void *user)
+{
+    call->user = user;
+}
+
+/* ---- A call's way ------------------------------------------------------------------------------------------------- */
+
+static void call_handle(struct rpc_call *call)
+{
+    bool put_off = rpc_pipeline(call)->state == PIPELINE_RELOADING && !(call->method->flags & RPC_ALWAYS);
+    call->ready = put_off;
+    if (!put_off)
+        call->method->handle(call, call->request);
+}
+
+static uint64_t deadline_of(const struct rpc_call *call)
+{
+    uint64_t timeout = grpc_call_timeout(call->stream);
+    if (timeout == GRPC_NO_DEADLINE)
+        return UINT64_MAX;
+    uint64_t now = call_host(call)->monotonic_now(call_host(call)->user);
+    return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
+}
+
+static void on_request(struct grpc_call *stream, void *user)
+{
+    struct rpc_peer *peer = user;
+    struct rpc_server *server = peer->server;
+    struct rpc_call *call = arena_zalloc(grpc_call_arena(stream), sizeof *call);
+    call->server = server;
+    call->stream = stream;
+    call->deadline = deadline_of(call);
+    call->link.prev = server->calls.prev;
+    call->link.next = &server->calls;
+    call->link.prev->next = call->link.next->prev = &call->link;
+    grpc_call_set_user(stream, call);
+    server->counters.calls++;
+
+    struct ipam_error error;
+    call->method = route_find(server, grpc_call_path(stream));
+    if (!call->method) {
+        ipam_error_set(&error, IPAM_REASON_UNKNOWN_METHOD, "unknown method: %s is not served here",
+                       grpc_call_path(stream));
+        rpc_fail_now(call, &error);
+    } else if (server->stopping) {
+        ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
+        rpc_fail_now(call, &error);
+    } else if (grpc_call_timeout(stream) == 0) {
+        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: it had passed when the call came");
+        rpc_fail_now(call, &error);
+    }
+}
+
+static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t size, void *user)
+{
+    (void)user;
+    struct rpc_call *call = grpc_call_user(grpc);
+    struct ipam_error error;
+    if (call->finished)
+        return;
+    if (call->request && !(call->method->flags & RPC_STREAM)) {
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: %s takes one message, not several",
+                       call->method->name);
+        rpc_fail_now(call, &error);
+        return;
+    }
+    bool stream = call->method->flags & RPC_STREAM;
+    if (stream)
+        arena_reset(rpc_scratch(call));
+    ProtobufCAllocator allocator = record_allocator(stream ? rpc_scratch(call) : rpc_arena(call));
+    call->request = protobuf_c_message_unpack(call->method->request, &allocator, size, message);
+    if (!call->request) {
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: the %zu bytes are not a %s", size,
+                       call->method->request->name);
+        rpc_fail_now(call, &error);
+        return;
+    }
+    if (stream)
+        call->method->handle(call, call->request);
+}
+
+static void on_end(struct grpc_call *stream, void *user)
+{
+    (void)user;
+    struct rpc_call *call = grpc_call_user(stream);
+    if (call->finished)
+        return;
+    if (call->method->flags & RPC_STREAM) {
+        if (call->method->end)
+            call->method->end(call);
+        return;
+    }
+    if (!call->request) {
+        struct ipam_error error;
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: %s needs a message and none came",
+                       call->method->name);
+        rpc_fail_now(call, &error);
+        return;
+    }
+    call_handle(call);
+}
+
+static void on_close(struct grpc_call *stream, void *user)
+{
+    (void)user;
+    struct rpc_call *call = grpc_call_user(stream);
+    if (call->method && call->method->close)
+        call->method->close(call);
+    pipeline_forget(&call->waiter);
+    call->link.prev->next = call->link.next;
+    call->link.next->prev = call->link.prev;
+}
+
+const struct grpc_callbacks rpc_callbacks = {
+    .on_request = on_request,
+    .on_message = on_message,
+    .on_end = on_end,
+    .on_close = on_close,
+};
+
+/* ---- The server --------------------------------------------------------------------------------------------------- */
+
+struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
+{
+    struct rpc_server *server = mem_zalloc(sizeof *server);
+    server->options = *options;
+    server->started_at = options->host.wall_now(options->host.user);
+    server->calls.next = server->calls.prev = &server->calls;
+    arena_init(&server->arena);
+    arena_init(&server->scratch);
+    routes_make(server);
+    server->reflection = reflection_new(&server->arena);
+    return server;
+}
+
+struct rpc_server *rpc_server_free(struct rpc_server *server)
+{
+    if (!server)
+        return NULL;
+    assert(server->calls.next == &server->calls);
+    free(server->routes);
+    arena_done(&server->arena);
+    arena_done(&server->scratch);
+    free(server);
+    return NULL;
+}
+
+struct rpc_counters *rpc_server_counters(struct rpc_server *server)
+{
+    return &server->counters;
+}
+
+/* Visits open calls; `visit` may finish the call that it gets, which stays on the ring until its on_close. */
+static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call *call, void *arg), void *arg)
+{
+    for (struct ring *link = server->calls.next, *next; link != &server->calls; link = next) {
+        next = link->next;
+        visit((struct rpc_call *)link, arg);
+    }
+}
+
+static void call_resume(struct rpc_call *call, void *arg)
+{
+    (void)arg;
+    if (call->ready && !call->finished)
+        call_handle(call);
+}
+
+void rpc_server_state_changed(struct rpc_server *server)
+{
+    arena_reset(&server->scratch);
+    health_changed(server);
+    if (server->options.pipeline->state != PIPELINE_RELOADING)
+        calls_visit(server, call_resume, NULL);
+}
+
+static void call_expire(struct rpc_call *call, void *arg)
+{
+    const uint64_t *now = arg;
+    if (call->finished || call->deadline > *now)
+        return;
+    struct ipam_error error;
+    pipeline_forget(&call->waiter);
+    ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
+                   call->method->name);
+    rpc_fail_now(call, &error);
+}
+
+void rpc_server_expire(struct rpc_server *server)
+{
+    uint64_t now = server->options.host.monotonic_now(server->options.host.user);
+    calls_visit(server, call_expire, &now);
+}
+
+static void call_stop(struct rpc_call *call, void *arg)
+{
+    (void)arg;
+    if (call->finished || !(call->method->flags & RPC_STREAM))
+        return;
+    struct ipam_error error;
+    ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, the stream ends here");
+    rpc_fail_now(call, &error);
+}
+
+void rpc_server_shutdown(struct rpc_server *server)
+{
+    server->stopping = true;
+    calls_visit(server, call_stop, NULL);
+}
+
+void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method, void (*visit)(struct rpc_call *call))
+{
+    for (struct ring *link = server->calls.next; link != &server->calls; link = link->next) {
+        struct rpc_call *call = (struct rpc_call *)link;
+        if (call->method == method && !call->finished)
+            visit(call);
+    }
+}
