@@ -5,9 +5,17 @@
  *
  * Every deciding function works in one go: on success (0) the engine is in its new state and the changes that led there
  * have been appended to `ctx->changes`, one atomic batch; on refusal (-1) nothing has changed but what `ctx->changes`
- * got from cooling that ended by ctx->now, and *reterr says why. With dry_run, nothing at all changes: the answer is what
- * the call would give. Results and strings in them are borrowed until the next engine_ call or the end of ctx->arena,
- * whichever is first.
+ * got from cooling that ended by ctx->now, and *reterr says why. With dry_run, nothing at all changes (no cooling ends
+ * either): the answer is what the call would give, revisions and ids included. Results and strings in them are borrowed
+ * until the next engine_ call or the end of ctx->arena or ctx->changes, whichever is first.
+ *
+ * The order of changes in a batch, so that equal calls make equal histories:
+ *  1. cooling that ended, by (cooling_until, id), and what follows from it as in 3 to 5: a part of its own;
+ *  2. what was asked for, as each function says;
+ *  3. DRAINING pools through which no bound claim is left any more: REMOVED, the oldest first;
+ *  4. if a pool changed or went: rejected pools. The oldest that can be accepted is; then again from the oldest, until none
+ *     can. Then those, the oldest first, whose message changes because the range or pool they meet is another one;
+ *  5. the queue: see engine_allocate.
  */
 #ifndef IPAMD_ENGINE_ENGINE_H
 #define IPAMD_ENGINE_ENGINE_H
@@ -24,7 +32,11 @@ struct engine;
 
 #define ENGINE_NAME_MAX    253 /* bytes of a pool name, an owner kind or an owner name (RFC 1123; Kubernetes) */
 #define ENGINE_UID_MAX     128 /* bytes of a uid */
-#define ENGINE_ADDRESS_MAX 128 /* bytes of an address as a request writes it; longer is INVALID_ADDRESS and not remembered */
+#define ENGINE_ADDRESS_MAX 128 /* bytes of an address as a request or a pool writes it */
+
+#define ENGINE_POOL_ENTRIES_MAX  65536      /* cidrs, addresses and excluded of a pool together */
+#define ENGINE_POOL_CAPACITY_MAX (1u << 25) /* usable addresses of a pool, both families together */
+#define ENGINE_REUSE_DELAY_MAX   315360000  /* seconds: ten years */
 
 /* What comes with every request. `now` before that of an earlier call counts as that one's. */
 struct engine_ctx {
@@ -59,7 +71,9 @@ struct pool_view {
 struct claim_view {
     struct claim_record record;
     uint64_t revision;       /* of its last change */
-    uint64_t queue_position; /* WAITING in a queue: 1 is next; 0: no release can serve it, something else must change */
+    uint64_t queue_position; /* WAITING with POOL_EXHAUSTED: its place among those that ask the same pool for the same
+                                set of families for that reason; with ADDRESS_IN_USE or ADDRESS_COOLING: among those
+                                that wait for that very address; else 0: something else must change first */
 };
 
 struct claim_views {
@@ -76,27 +90,33 @@ struct apply_pool_args {
 
 struct apply_pool_result {
     struct pool_view pool;
-    struct claim_views stranded; /* bound claims made through it whose address leaves it by this edit */
-    bool changed;
+    struct claim_views stranded; /* bound claims made through it whose address leaves it by this edit; by address */
+    bool changed;                /* a change of this pool was recorded */
 };
 
-/* Creates or edits a pool.
- *  - The same spec (uid and generation included) again: no change.
- *  - A uid that differs from the recorded one, both not empty: the pool was recreated; it takes the new uid and keeps its
- *    claims, even while DRAINING, which ends that. An empty uid leaves the recorded one.
+/* Creates or edits a pool. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
+ *  - An empty uid stands for the recorded one.
  *  - The same uid with a generation below the recorded one (both over 0): STALE_GENERATION.
- *  - DRAINING otherwise: POOL_DRAINING.
+ *  - DRAINING: POOL_DRAINING, unless the uid differs from the recorded one, both not empty: then the pool was recreated; it
+ *    takes the new uid and keeps id, created_at and claims, and draining ends (unless this very spec is refused).
+ *  - The recorded spec (uid and generation included, lists in the same order) again: no change, and the same answer.
  *  - Usable addresses = expanded cidrs and addresses without excluded. INVALID_POOL_SPEC quotes the entry that is wrong.
- *    POOL_OVERLAP names the other pool and the first range in common; `addresses` ranges are clipped as cidrs are.
- *  - Whenever a pool changes or goes, rejected pools are retried, the oldest first, then the queue is served: all in the
- *    same batch. A pool that was READY and is rejected keeps its last good spec in force (state REJECTED, still serving).
+ *    POOL_OVERLAP names the other pool and the first range in common, IPv4 before IPv6; `addresses` ranges are clipped as
+ *    cidrs are. Addresses count against every pool that has a spec in force, REJECTED and DRAINING ones included.
+ *  - A READY pool with clipped entries says so in its message; other READY pools have none.
+ *  - Whenever a pool changes or goes, rejected pools are retried, then the queue is served: all in the same batch. A pool
+ *    that had a spec in force and is rejected keeps it in force (state REJECTED, still serving).
+ * Checked in this order: INVALID_POOL_SPEC for what is never remembered (a name that is no DNS-1123 subdomain, a uid or an
+ * entry that is too long or not printable UTF-8, too many entries, a reuse delay too long), STALE_GENERATION, POOL_DRAINING,
+ * INVALID_POOL_SPEC for the rest (neither cidrs nor addresses, unreadable entries in the order cidrs, addresses, excluded,
+ * capacity), POOL_OVERLAP.
  */
 int engine_apply_pool(struct engine *engine, const struct engine_ctx *ctx, const struct apply_pool_args *args,
                       struct apply_pool_result *ret, struct ipam_error *reterr);
 
 struct delete_pool_args {
     const char *name;
-    const char *uid; /* not "" and different from the recorded one, both known: nothing is deleted, success */
+    const char *uid; /* not "" and different from the recorded one, both known: nothing is deleted, success, all zero */
     bool only_if_unused, dry_run;
 };
 
@@ -105,7 +125,9 @@ struct delete_pool_result {
     uint64_t claims; /* bound claims made through it */
 };
 
-/* Deletes a pool; unknown: POOL_NOT_FOUND. Manual claims in its range do not hold it up. */
+/* Deletes a pool; unknown: POOL_NOT_FOUND. Bound claims made through it: POOL_IN_USE with only_if_unused, else DRAINING (a
+ * rejected spec is forgotten). Manual claims in its range, waiting and cooling ones do not hold it up. Waiting claims
+ * that name it stay, with another reason. */
 int engine_delete_pool(struct engine *engine, const struct engine_ctx *ctx, const struct delete_pool_args *args,
                        struct delete_pool_result *ret, struct ipam_error *reterr);
 
@@ -134,38 +156,54 @@ struct allocate_args {
 
 /* Grants, or finds granted, the owner's claims of the families asked for; IPv4 before IPv6.
  *
- * Which family a text belongs to: `ipv6_address` is for IPv6; `address` is for IPv4, or for IPv6 when the request's
- * families are IPv6 alone, or unset and it reads as IPv6. The preferred ones likewise; a preferred address that can't be
- * read or had is ignored. Texts may be bare or in CIDR notation with full length.
+ * Families asked for: args->families, or when 0: IPv4 if `address` is given and does not read as IPv6, IPv6 if it does or
+ * `ipv6_address` is given; with neither, the pool's only one (of which it has usable addresses), else IPv4.
+ * `ipv6_address` is for IPv6; `address` is for IPv6 when that is the only family asked for, else for IPv4. Two texts for one
+ * family, or a text for a family that is not asked for, are INVALID_REQUEST. The preferred ones likewise, but one that is
+ * too much, can't be read or can't be had is ignored, and so is one for a family that comes with an address. With IPv6
+ * alone, preferred_ipv6_address goes before preferred_address. Texts may be bare or in CIDR notation with full length.
  *
  * What it does, per family asked for:
  *  1. The owner holds a BOUND claim. It fits if the pool is the same and no address or this address is asked for: then it
- *     is the answer, also when the pool is by now draining, paused, gone or without the address. A uid that is not empty
+ *     is the answer, also when the pool is by now draining, paused or without the address. A uid that is not empty
  *     and differs is taken over (one change: rebound). If it does not fit: CLAIM_EXISTS, or with `replace` it is given
- *     back and the new one granted in the same batch; the address may stay the same while the pool changes.
+ *     back first, exactly as engine_release would, and then the new one is decided on: so it may be granted the same
+ *     address again, also as its own cooling one. If the new one is refused, nothing has happened.
  *  2. Else it is to be granted. All that is to be granted is granted together or not at all.
  *
  * Checks, in this order; the first that fails is the reason:
- *   INVALID_OWNER, then INVALID_REQUEST (unknown family set, manual without address, pool name too long or not a name),
- *   INVALID_ADDRESS, CLAIM_EXISTS; then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING, POOL_REJECTED (no spec in
- *   force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family); then per family, IPv4 first:
- *   with an address: ADDRESS_EXCLUDED, ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING (manual: the last two);
- *   with a preferred address that passes those: granted, whatever follows;
- *   for any: AUTO_ASSIGN_DISABLED, POOL_PAUSED; then the owner's own cooling address of that pool and family, the most
- *   recently released first; then the lowest free address; else POOL_EXHAUSTED.
- * An address that is held by the same owner under a claim being replaced counts as free to it; a cooling address counts as
- * free to the owner (kind, name) that held it last, and its claim is taken up again under the same id.
+ *   INVALID_OWNER (kind, name or uid empty where it may not be, too long, not printable UTF-8, a '/' in the kind), then
+ *   INVALID_REQUEST (unknown family set, texts and families that contradict, manual without address, a pool that is no
+ *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS; then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
+ *   that are to be granted); then per family, IPv4 first:
+ *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING
+ *   (manual: the last two); with a preferred address that passes those: granted, whatever follows;
+ *   for any: AUTO_ASSIGN_DISABLED, POOL_PAUSED; then the owner's own cooling address that lies in that pool, of the family,
+ *   the most recently released (revision) first; then the lowest free address; else POOL_EXHAUSTED.
+ * A cooling address counts as free to the owner (kind, name) that held it last, and its claim is taken up again under the
+ * same id and created_at, with the uid of the request; if the owner waited, the waiting claim is RELEASED just before.
+ * Else a claim that waited is granted under its own id and created_at. Wherever a claim goes on (rebound, waiting on, or
+ * from WAITING to BOUND), an empty uid of the request leaves the recorded one.
  *
  * enqueue: a refusal from INVALID_ADDRESS or from POOL_NOT_FOUND on becomes WAITING claims (one per family to be granted,
- * `dual` when there are two) with the reason and message; success. The same terms (pool, families, address) again keep the
- * place in the queue, other terms join at its end under the same claim ids where the family stays. A family that waited
- * and is no longer asked for stays as it is, but no longer dual. Not possible together with a BOUND claim that is to be
- * replaced: the refusal is returned and the old claim stays.
+ * `dual` when there are two) with the reason and message; success. Not so if a BOUND claim of a family asked for does not
+ * fit: the refusal is returned and the old claim stays; nor if a text for a family to be granted is longer than
+ * ENGINE_ADDRESS_MAX or not printable UTF-8. The same terms (for all to be granted: pool, dual, and the address, equal as
+ * text or as address) again keep place, reason and message, and only a uid or preferred text that is not empty and differs
+ * is taken over; other terms join at the queue's end (waiting_since is the revision of each claim's own change) under the
+ * same claim ids where the family waited. The answer holds the claims as they are after the batch.
  * Without enqueue, a waiting owner whose request can't be granted gets the refusal and keeps waiting on its old terms.
+ * A family that waits and is not asked for stays as it is, but when its other half is granted or joins the queue anew, it is
+ * no longer dual (a change, with `dual` false and nothing else).
+ *
+ * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for.
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
- * granted are, the longest waiting (waiting_since) first within the pool; one that can't be holds up nobody else. So no
- * grantable claim ever waits. A waiting claim's reason and message are recorded anew when its reason changes. */
+ * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
+ * holds up nobody else. So no grantable claim ever waits. Then each waiting claim whose reason is now another one is
+ * recorded with it and the message of now, in order of waiting_since, a dual pair as IPv4, IPv6, both with the one reason.
+ * So the reason recorded is always the one that deciding anew would give; its message may have aged. */
 int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const struct allocate_args *args,
                     struct claim_views *ret, struct ipam_error *reterr);
 
@@ -177,9 +215,14 @@ struct release_args {
     bool dry_run;
 };
 
-/* Gives back BOUND and WAITING claims, all that match; none is success too. Neither owner nor address: INVALID_REQUEST.
+/* Gives back BOUND and WAITING claims, all that match; none is success too. Order: IPv4, IPv6.
+ * Neither owner nor address: INVALID_REQUEST, like an unknown family set; a kind without a name, a name without a kind, or
+ * either not as in engine_allocate: INVALID_OWNER; an address that can't be read: INVALID_ADDRESS; checked in the order
+ * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS. An address alone matches the BOUND claim that holds it; with an owner it
+ * matches its BOUND claim that holds it or its WAITING claim that asks for it.
  * A bound address cools for the reuse delay of the pool in which it lies, else of the pool the claim was made through;
- * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. */
+ * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. When one half of a
+ * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back). */
 int engine_release(struct engine *engine, const struct engine_ctx *ctx, const struct release_args *args,
                    struct claim_views *ret, struct ipam_error *reterr);
 
@@ -212,11 +255,12 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
 
 /* Puts the engine where the change says, without deciding anything. Works with a whole history in order of revision,
  * and with the last change of every living pool and claim, pools first, each kind in order of id; then engine_set_revision
- * tells how far the history goes. -1 with STORE_DAMAGED when the record contradicts the state. */
+ * tells how far the history goes (needed in the second case only). -1 with STORE_DAMAGED when the record contradicts the
+ * state; the engine is then good for engine_free only. */
 int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr);
 void engine_set_revision(struct engine *engine, uint64_t revision, struct wall_time at);
 
-/* All state as text, in order of id, the same for equal states however they came about. */
+/* All state as text, pools and then claims in order of id, the same for equal states however they came about. */
 void engine_dump(struct engine *engine, void (*write)(void *user, const char *text, size_t size), void *user);
 
 /* Aborts unless every invariant holds: no address with two claims, an address in one pool at most, counts that add up,
