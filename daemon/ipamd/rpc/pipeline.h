@@ -1,12 +1,15 @@
-/* pipeline.h: from decision to durable: the engine, the batch that gathers, the batch that is being written, and who waits.
+/* pipeline.h: from decision to durable: the engine, the batch that gathers, the batch that is being
+ * written, and who waits.
  *
- * Called by the RPC services (decide, then wait for the disk) and by the process (flush once per loop turn, take what the
- * store thread has finished). It knows the engine and the store's writer; it must not know libuv, sockets or messages.
+ * Called by the RPC services (decide, then wait for the disk) and by the process (flush once per
+ * loop turn, take what the store thread has finished). It knows the engine and the store's writer;
+ * it must not know libuv, sockets or messages.
  *
- *      SERVING ──commit failed──► RELOADING ──engine is as on disk──► DEGRADED ──probe succeeded──► SERVING
+ *      SERVING ──commit failed──► RELOADING ──engine is as on disk──► DEGRADED ──probe succeeded──►
+ * SERVING
  *
- * In SERVING everything works. In RELOADING nothing can be read: services put their calls off. In DEGRADED reads work and
- * writes are refused with STORE_UNAVAILABLE (DESIGN section 2, rule 3).
+ * In SERVING everything works. In RELOADING nothing can be read: services put their calls off. In
+ * DEGRADED reads work and writes are refused with STORE_UNAVAILABLE (DESIGN section 2, rule 3).
  */
 #ifndef IPAMD_RPC_PIPELINE_H
 #define IPAMD_RPC_PIPELINE_H
@@ -16,11 +19,13 @@
 
 enum pipeline_state { PIPELINE_SERVING, PIPELINE_RELOADING, PIPELINE_DEGRADED };
 
-/* Something that waits until a revision is durable. Embedded in what waits; zeroed before first use. */
+/* Something that waits until a revision is durable. Embedded in what waits; zeroed before first
+ * use. */
 struct waiter {
     struct waiter *next, *prev;
     uint64_t revision;
-    /* error is NULL when durable, else STORE_UNAVAILABLE and the decision is undone. The waiter is off the list by then. */
+    /* error is NULL when durable, else STORE_UNAVAILABLE and the decision is undone. The waiter is
+     * off the list by then. */
     void (*done)(struct waiter *waiter, const struct ipam_error *error);
 };
 
@@ -44,8 +49,8 @@ struct pipeline {
 };
 
 /* Takes the engine. `pipeline` stays where it is (it is pointed at). */
-void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer, void (*on_state)(void *),
-                   void *user);
+void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer,
+                   void (*on_state)(void *), void *user);
 void pipeline_done(struct pipeline *pipeline); /* frees the engine; waiters must be gone */
 
 /* 0 when changes can be taken now, else -1 with STORE_UNAVAILABLE. */
@@ -55,10 +60,14 @@ int pipeline_writable(const struct pipeline *pipeline, struct ipam_error *reterr
 void pipeline_wait(struct pipeline *pipeline, struct waiter *waiter, uint64_t revision);
 void pipeline_forget(struct waiter *waiter); /* takes it off the list; fine if it is not on one */
 
-void pipeline_expire(struct pipeline *pipeline, const struct engine_ctx *ctx); /* cooling that is over; when SERVING */
-void pipeline_flush(struct pipeline *pipeline); /* starts writing what has gathered, if the writer is free */
-void pipeline_take(struct pipeline *pipeline);  /* after the writer's wake: handles what it has finished */
-void pipeline_retry(struct pipeline *pipeline); /* now and then while not SERVING: tries the store again */
+void pipeline_expire(struct pipeline *pipeline,
+                     const struct engine_ctx *ctx); /* cooling that is over; when SERVING */
+void pipeline_flush(
+    struct pipeline *pipeline); /* starts writing what has gathered, if the writer is free */
+void pipeline_take(
+    struct pipeline *pipeline); /* after the writer's wake: handles what it has finished */
+void pipeline_retry(
+    struct pipeline *pipeline); /* now and then while not SERVING: tries the store again */
 bool pipeline_idle(const struct pipeline *pipeline); /* nothing gathered, nothing being written */
 
 #endif

@@ -1,0 +1,382 @@
+#include "daemon.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "log.h"
+#include "pipeline.h"
+#include "rpc.h"
+#include "writer.h"
+
+#define DEADLINE_SWEEP_MS 50
+#define STORE_RETRY_MS    500
+#define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
+
+/* The handles of the loop; all are closed together. */
+enum handle {
+    HANDLE_LISTENER,
+    HANDLE_PREPARE,
+    HANDLE_WRITER,
+    HANDLE_COOLING,
+    HANDLE_DEADLINES,
+    HANDLE_RETRY,
+    HANDLE_WATCHDOG,
+    HANDLE_SHUTDOWN,
+    HANDLE_TERM,
+    HANDLE_INT,
+    HANDLE_HUP,
+    N_HANDLES
+};
+
+struct daemon {
+    const struct options *options;
+    uv_loop_t loop;
+    union uv_any_handle handles[N_HANDLES];
+    struct connections connections;
+    struct pipeline pipeline;
+    struct rpc_server *rpc;
+    struct listener *listener;
+    struct wall_time now; /* of this turn of the loop; 0: not read yet */
+    struct wall_time cooling_armed_for;
+    bool stopping, closed;
+};
+
+static struct daemon *daemon_of(const void *handle)
+{
+    return ((const uv_handle_t *)handle)->data;
+}
+
+/* ---- What the RPC layer borrows
+ * ----------------------------------------------------------------------------------- */
+
+static struct wall_time host_wall_now(void *user)
+{
+    struct daemon *daemon = user;
+    struct timespec now;
+    if (daemon->now.ns == 0) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        daemon->now.ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    return daemon->now;
+}
+
+static uint64_t host_monotonic_now(void *user)
+{
+    struct daemon *daemon = user;
+    return uv_now(&daemon->loop) * 1000000;
+}
+
+struct work {
+    uv_work_t request;
+    void (*run)(void *arg);
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void work_run(uv_work_t *request)
+{
+    struct work *work = request->data;
+    work->run(work->arg);
+}
+
+static void work_done(uv_work_t *request, int status)
+{
+    (void)status;
+    struct work *work = request->data;
+    work->done(work->arg);
+    free(work);
+}
+
+static void host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
+{
+    struct daemon *daemon = user;
+    struct work *work = mem_alloc(sizeof *work);
+    *work = (struct work){.run = run, .done = done, .arg = arg};
+    work->request.data = work;
+    uv_queue_work(&daemon->loop, &work->request, work_run, work_done);
+}
+
+/* ---- Timers and wake-ups
+ * ------------------------------------------------------------------------------------------ */
+
+/* On the store thread. */
+static void writer_wake(void *user)
+{
+    struct daemon *daemon = user;
+    uv_async_send(&daemon->handles[HANDLE_WRITER].async);
+}
+
+static void on_writer(uv_async_t *handle)
+{
+    pipeline_take(&daemon_of(handle)->pipeline);
+}
+
+static void pipeline_changed(void *user)
+{
+    struct daemon *daemon = user;
+    const struct pipeline *pipeline = &daemon->pipeline;
+    if (pipeline->state == PIPELINE_SERVING)
+        log_info("store: writes work again at revision %" PRIu64, pipeline->durable);
+    else if (pipeline->state == PIPELINE_DEGRADED)
+        log_warning("store: back at revision %" PRIu64
+                    "; reads go on, writes are refused until the disk is well",
+                    pipeline->durable);
+    else
+        log_error(&pipeline->error, "store: a commit failed, nobody was told of what it held");
+    if (pipeline->state == PIPELINE_SERVING)
+        uv_timer_stop(&daemon->handles[HANDLE_RETRY].timer);
+    else
+        uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
+    sd_notifyf(0, "STATUS=%s",
+               pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
+    rpc_server_state_changed(daemon->rpc);
+}
+
+static void on_retry(uv_timer_t *handle)
+{
+    pipeline_retry(&daemon_of(handle)->pipeline);
+}
+
+static void on_deadlines(uv_timer_t *handle)
+{
+    rpc_server_expire(daemon_of(handle)->rpc);
+}
+
+static void on_watchdog(uv_timer_t *handle)
+{
+    (void)handle;
+    sd_notify(0, "WATCHDOG=1");
+}
+
+static void cooling_expire(struct daemon *daemon)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct engine_ctx ctx = {
+        .now = host_wall_now(daemon),
+        .actor = {.uid = geteuid(), .command = "ipamd", .method = ""},
+        .arena = &arena,
+        .changes = daemon->pipeline.gathering,
+    };
+    pipeline_expire(&daemon->pipeline, &ctx);
+    arena_done(&arena);
+}
+
+static void on_cooling(uv_timer_t *handle)
+{
+    struct daemon *daemon = daemon_of(handle);
+    daemon->cooling_armed_for.ns = 0;
+    cooling_expire(daemon);
+}
+
+static void cooling_arm(struct daemon *daemon)
+{
+    struct wall_time next = {0};
+    uv_timer_t *timer = &daemon->handles[HANDLE_COOLING].timer;
+    if (daemon->pipeline.state != PIPELINE_SERVING ||
+        !engine_next_expiry(daemon->pipeline.engine, &next)) {
+        uv_timer_stop(timer);
+        daemon->cooling_armed_for.ns = 0;
+        return;
+    }
+    if (next.ns == daemon->cooling_armed_for.ns)
+        return;
+    int64_t wait = (next.ns - host_wall_now(daemon).ns) / 1000000 + 1;
+    daemon->cooling_armed_for = next;
+    uv_timer_start(timer, on_cooling,
+                   (uint64_t)(wait < 0                  ? 0
+                              : wait > COOLING_WAIT_MAX ? COOLING_WAIT_MAX
+                                                        : wait),
+                   0);
+}
+
+/* ---- The turn of the loop
+ * ----------------------------------------------------------------------------------------- */
+
+static void handle_close(struct daemon *daemon, enum handle which)
+{
+    uv_handle_t *handle = &daemon->handles[which].handle;
+    if (handle->data && !uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void finish(struct daemon *daemon)
+{
+    daemon->closed = true;
+    for (int i = 0; i < N_HANDLES; i++)
+        handle_close(daemon, (enum handle)i);
+}
+
+/* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
+ * answered to the clients. */
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct daemon *daemon = daemon_of(handle);
+    uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer;
+    pipeline_flush(&daemon->pipeline);
+    connections_flush(&daemon->connections);
+    cooling_arm(daemon);
+    if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
+        uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
+    if (daemon->stopping && daemon->connections.count == 0 && pipeline_idle(&daemon->pipeline) &&
+        !daemon->closed)
+        finish(daemon);
+    daemon->now.ns = 0;
+}
+
+static void on_client(uv_stream_t *listener, int status)
+{
+    if (status == 0)
+        connection_accept(&daemon_of(listener)->connections, listener);
+    else
+        log_warning("accept: %s, ignoring", uv_strerror(status));
+}
+
+/* ---- Signals
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static void on_shutdown_timeout(uv_timer_t *handle)
+{
+    struct daemon *daemon = daemon_of(handle);
+    log_warning("stopping: %zu clients have not finished in time, disconnecting them",
+                daemon->connections.count);
+    connections_abort(&daemon->connections);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int signum)
+{
+    struct daemon *daemon = daemon_of(handle);
+    if (daemon->stopping)
+        return;
+    daemon->stopping = true;
+    log_info("stopping on %s", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    sd_notify(0, "STOPPING=1");
+    handle_close(daemon, HANDLE_LISTENER);
+    listener_close(daemon->listener);
+    uv_timer_start(&daemon->handles[HANDLE_SHUTDOWN].timer, on_shutdown_timeout,
+                   daemon->options->shutdown_timeout * 1000, 0);
+    rpc_server_shutdown(daemon->rpc);
+    connections_shutdown(&daemon->connections);
+}
+
+static void on_hangup(uv_signal_t *handle, int signum)
+{
+    (void)signum;
+    struct daemon *daemon = daemon_of(handle);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+               (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    log_info("SIGHUP: %s", daemon->pipeline.state == PIPELINE_SERVING
+                               ? "the store is well, nothing to do"
+                               : "trying the store again");
+    pipeline_retry(&daemon->pipeline);
+    sd_notify(0, "READY=1");
+}
+
+/* ---- Set-up
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static int handles_init(struct daemon *daemon)
+{
+    union uv_any_handle *handles = daemon->handles;
+    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_RETRY,
+                                         HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
+    int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
+    status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
+    status =
+        status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
+        status = status ? status : uv_timer_init(&daemon->loop, &handles[timers[i]].timer);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        status = status ? status : uv_signal_init(&daemon->loop, &handles[signals[i]].signal);
+    for (int i = 0; i < N_HANDLES; i++)
+        handles[i].handle.data = daemon;
+    return status;
+}
+
+static void watchdog_start(struct daemon *daemon)
+{
+    uint64_t usec = 0;
+    if (sd_watchdog_enabled(0, &usec) <= 0)
+        return;
+    uint64_t half = usec / 2000 > 0 ? usec / 2000 : 1;
+    uv_timer_start(&daemon->handles[HANDLE_WATCHDOG].timer, on_watchdog, half, half);
+}
+
+static int handles_start(struct daemon *daemon)
+{
+    union uv_any_handle *handles = daemon->handles;
+    int status = uv_pipe_open(&handles[HANDLE_LISTENER].pipe, daemon->listener->fd);
+    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, 1024, on_client);
+    status = status ? status : uv_prepare_start(&handles[HANDLE_PREPARE].prepare, on_prepare);
+    status =
+        status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
+    status = status ? status : uv_signal_start(&handles[HANDLE_INT].signal, on_stop_signal, SIGINT);
+    status = status ? status : uv_signal_start(&handles[HANDLE_HUP].signal, on_hangup, SIGHUP);
+    uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
+    uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
+    watchdog_start(daemon);
+    return status;
+}
+
+static void rpc_init(struct daemon *daemon, struct store *store)
+{
+    struct rpc_server_options rpc = {
+        .version = IPAM_VERSION,
+        .host = {host_wall_now, host_monotonic_now, host_work, connection_wake, daemon},
+        .store = store,
+        .pipeline = &daemon->pipeline,
+    };
+    daemon->rpc = rpc_server_new(&rpc);
+    daemon->connections = (struct connections){
+        .loop = &daemon->loop,
+        .rpc = daemon->rpc,
+        .limits =
+            {
+                .max_streams = (uint32_t)daemon->options->max_streams,
+                .max_message = (uint32_t)daemon->options->max_message,
+                .max_header_list = (uint32_t)daemon->options->max_header_list,
+                .max_unread = daemon->options->max_unread,
+            },
+        .max = daemon->options->max_connections,
+    };
+}
+
+int daemon_run(const struct options *options, struct store *store, struct engine *engine,
+               const uint8_t hash_key[16], struct listener *listener, struct ipam_error *reterr)
+{
+    struct daemon *daemon = mem_zalloc(sizeof *daemon);
+    daemon->options = options;
+    daemon->listener = listener;
+    uv_loop_init(&daemon->loop);
+    struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
+    pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
+    rpc_init(daemon, store);
+    int status = handles_init(daemon);
+    status = status ? status : handles_start(daemon);
+    if (status == 0) {
+        log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
+        sd_notify(0, "READY=1\nSTATUS=Serving");
+    } else {
+        ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
+        finish(daemon);
+    }
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+
+    writer_free(writer);
+    pipeline_done(&daemon->pipeline);
+    rpc_server_free(daemon->rpc);
+    uv_loop_close(&daemon->loop);
+    free(daemon);
+    return status ? -1 : 0;
+}

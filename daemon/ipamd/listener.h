@@ -1,0 +1,25 @@
+/* listener.h: the listening Unix socket, made here or passed by systemd.
+ *
+ * Called by start-up. It knows socket files and LISTEN_FDS, and nothing of what is spoken on them.
+ */
+#ifndef IPAMD_LISTENER_H
+#define IPAMD_LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <ipam/error.h>
+
+struct listener {
+    int fd; /* listening, non-blocking, close-on-exec */
+    const char
+        *path; /* of the socket file that we made and remove when done; NULL: it is systemd's */
+};
+
+/* Takes the first listening Unix stream socket that systemd passes and has not named "events"; else
+ * makes `path`: the file of a dead process is replaced, a living one's is not. -1: INVALID_REQUEST
+ * (the path), or UNREACHABLE with the cause. */
+int listener_open(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr);
+void listener_close(struct listener *listener); /* removes the file; the fd is the caller's */
+
+#endif

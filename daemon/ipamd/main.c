@@ -1,0 +1,83 @@
+/* ipamd: start-up, in order. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sodium.h>
+
+#include "daemon.h"
+#include "log.h"
+
+/* Exit codes as in ipamc: docs/errors.md. */
+static int fail(const struct ipam_error *error, const char *what)
+{
+    log_error(error, "%s", what);
+    return ipam_error_exit_code(error);
+}
+
+static int check(const struct options *options, struct store *store)
+{
+    struct ipam_error error;
+    if (store_verify(store, &error) < 0)
+        return fail(&error, "check");
+    printf("%s: sound\n", options->state_dir);
+    return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
+}
+
+static int serve(const struct options *options, struct store *store)
+{
+    uint8_t hash_key[16];
+    struct ipam_error error;
+    struct listener listener;
+    randombytes_buf(hash_key, sizeof hash_key);
+    struct engine *engine = engine_new(hash_key);
+    if (store_load(store, engine, &error) < 0) {
+        engine_free(engine);
+        return fail(&error, "start");
+    }
+    if (listener_open(options->socket, (mode_t)options->socket_mode, &listener, &error) < 0) {
+        engine_free(engine);
+        return fail(&error, "start");
+    }
+    log_info("state directory %s, %s %s", options->state_dir,
+             listener.path ? "socket" : "socket from systemd instead of", options->socket);
+    int status = daemon_run(options, store, engine, hash_key, &listener, &error);
+    listener_close(&listener);
+    if (status < 0)
+        return fail(&error, "start");
+    log_info("stopped");
+    return IPAM_EXIT_OK;
+}
+
+int main(int argc, char *argv[])
+{
+    struct options options;
+    struct ipam_error error;
+    struct store *store;
+    log_init(LOG_TEXT);
+    if (options_parse(argc, argv, &options, &error) < 0) {
+        fprintf(stderr, "ipamd: %s\n", error.message);
+        return IPAM_EXIT_USAGE;
+    }
+    if (options.help) {
+        options_help(stdout);
+        return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
+    }
+    if (options.version) {
+        puts("ipamd " IPAM_VERSION);
+        return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
+    }
+    log_init(strcmp(options.log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0) {
+        ipam_error_set(&error, IPAM_REASON_INTERNAL, "libsodium can't be used");
+        return fail(&error, "start");
+    }
+    struct store_options store_options = {.dir = options.state_dir,
+                                          .history_limit = options.history_limit};
+    if (store_open(&store_options, &store, &error) < 0)
+        return fail(&error, options.check ? "check" : "start");
+    int status = options.check ? check(&options, store) : serve(&options, store);
+    store_close(store);
+    return status;
+}
