@@ -37,6 +37,7 @@ struct grpc_status {
     const char *message;    /* UTF-8, decoded */
     const uint8_t *details; /* google.rpc.Status, decoded from grpc-status-details-bin; NULL for none */
     size_t details_size;
+    enum ipam_reason reason; /* client: of a status that was made here (lost connection, cancelled, …); else NONE */
 };
 
 /* All callbacks come from within grpc_endpoint_receive, grpc_endpoint_close or grpc_endpoint_output, never from the
@@ -46,11 +47,11 @@ struct grpc_callbacks {
     /* Server: a request's headers are complete and right. Wrong ones (method, content-type, encoding, path …) are answered
      * by the endpoint itself. grpc_call_path, _timeout and _metadata tell what it is. */
     void (*on_request)(struct grpc_call *call, void *user);
-    /* One whole message. NUL follows the last byte, for nobody to count on. */
+    /* One whole message, at any alignment. */
     void (*on_message)(struct grpc_call *call, const uint8_t *message, size_t size, void *user);
     /* Server: the client has sent all its messages. */
     void (*on_end)(struct grpc_call *call, void *user);
-    /* Server: the answer's bytes wait no longer: a stream that got false from grpc_call_writable may go on. */
+    /* The call's bytes wait no longer: a stream that got false from grpc_call_writable may go on. */
     void (*on_writable)(struct grpc_call *call, void *user);
     /* Client: the call is over; comes once, whatever happened (UNREACHABLE, PROTOCOL_ERROR and the like included). */
     void (*on_status)(struct grpc_call *call, const struct grpc_status *status, void *user);
@@ -68,14 +69,18 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint);
  * then close. */
 int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size, struct ipam_error *reterr);
 
-/* Bytes for the peer: points *ret at up to about 64 KiB and returns how many, 0 for none now. They stay the next ones to be
- * sent until grpc_endpoint_sent says how many of them went. -1: max_unread is passed or nghttp2 failed; close. */
+/* Bytes for the peer: points *ret at up to about 80 KiB; *ret_size is how many, 0 for none now. They stay the next ones to
+ * be sent, and where they are, until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same
+ * ones and perhaps more. -1: max_unread is passed or nghttp2 failed; close. */
 int grpc_endpoint_output(struct grpc_endpoint *endpoint, const uint8_t **ret, size_t *ret_size, struct ipam_error *reterr);
 void grpc_endpoint_sent(struct grpc_endpoint *endpoint, size_t size);
 
 void grpc_endpoint_shutdown(struct grpc_endpoint *endpoint); /* GOAWAY: takes no new calls, finishes those there are */
 bool grpc_endpoint_done(const struct grpc_endpoint *endpoint); /* nothing more to come or go: close the connection */
 size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint); /* calls that are open */
+/* Bytes that wait to be sent, those in the queues of calls and an estimate for control frames included. An owner that
+ * stops reading from the peer at half of max_unread never loses a connection for a peer that is only slow. */
+size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint);
 bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint);   /* the peer's SETTINGS have arrived */
 
 /* ---- Calls ----------------------------------------------------------------------------------------------------- */
