@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "record.h"
+#include "wire.h"
 
 struct ring {
     struct ring *next, *prev;
@@ -311,6 +312,10 @@ static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t si
     if (call->request && !(call->method->flags & RPC_STREAM)) {
         ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE,
                        "malformed request: %s takes one message, not several", call->method->name);
+        rpc_fail_now(call, &error);
+        return;
+    }
+    if (wire_check_strings(call->method->request, message, size, &error) < 0) {
         rpc_fail_now(call, &error);
         return;
     }

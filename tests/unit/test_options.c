@@ -1,0 +1,134 @@
+/* The option table of ipamd: every row's default, range and error. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../daemon/ipamd/options.h"
+
+/* ---- Helpers
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static int parse(const char *first, const char *second, struct options *options,
+                 struct ipam_error *error)
+{
+    char *argv[] = {"ipamd", (char *)first, (char *)second, NULL};
+    int argc = first ? second ? 3 : 2 : 1;
+    return options_parse(argc, argv, options, error);
+}
+
+static void assert_refused(const char *first, const char *second, const char *says)
+{
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse(first, second, &options, &error), -1);
+    assert_int_equal(error.reason, IPAM_REASON_INVALID_REQUEST);
+    if (!strstr(error.message, says))
+        fail_msg("\"%s\" does not say \"%s\"", error.message, says);
+}
+
+/* ---- Tests
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void defaults_are_those_that_help_prints(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse(NULL, NULL, &options, &error), 0);
+    assert_string_equal(options.socket, "/run/ipamd/ipamd.sock");
+    assert_string_equal(options.events, "/run/ipamd/events.sock");
+    assert_string_equal(options.state_dir, "/var/lib/ipamd");
+    assert_string_equal(options.log_format, "text");
+    assert_int_equal(options.socket_mode, 0660);
+    assert_int_equal(options.max_message, 4 * 1024 * 1024);
+    assert_int_equal(options.history_limit, 0);
+    assert_false(options.check || options.help || options.version);
+
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    options_help(out);
+    fclose(out);
+    assert_non_null(strstr(text, "[/run/ipamd/ipamd.sock]"));
+    assert_non_null(strstr(text, "(1024 to 67108864) [4194304]"));
+    free(text);
+}
+
+static void a_number_is_taken_at_its_bounds_and_refused_past_them(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse("--max-streams", "1", &options, &error), 0);
+    assert_int_equal(options.max_streams, 1);
+    assert_int_equal(parse("--max-streams=65536", NULL, &options, &error), 0);
+    assert_int_equal(options.max_streams, 65536);
+    assert_refused("--max-streams", "0",
+                   "--max-streams 0 can't be used: write a whole number from 1 to 65536");
+    assert_refused("--max-streams", "65537", "from 1 to 65536");
+    assert_refused("--max-streams", "99999999999999999999999", "from 1 to 65536");
+    assert_refused("--max-streams", "-1", "from 1 to 65536");
+    assert_refused("--max-streams", "12x", "from 1 to 65536");
+    assert_refused("--max-streams", "", "from 1 to 65536");
+}
+
+static void a_mode_is_octal(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse("--socket-mode", "0777", &options, &error), 0);
+    assert_int_equal(options.socket_mode, 0777);
+    assert_refused("--socket-mode", "1000", "--socket-mode 1000");
+    assert_refused("--socket-mode", "9", "octal");
+}
+
+static void a_choice_is_one_of_those_listed(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse("--log-format", "json", &options, &error), 0);
+    assert_string_equal(options.log_format, "json");
+    assert_refused("--log-format", "xml", "--log-format xml can't be used: write one of text|json");
+    assert_refused("--log-format", "jso", "text|json");
+}
+
+static void what_is_no_option_is_named(void **state)
+{
+    (void)state;
+    assert_refused("--sokcet", "x", "unknown option --sokcet");
+    assert_refused("--socket", NULL, "--socket needs a value");
+    assert_refused("--socket", "", "--socket is empty");
+    assert_refused("serve", NULL, "unexpected argument serve");
+}
+
+static void a_refused_command_line_leaves_the_options_untouched(void **state)
+{
+    (void)state;
+    struct options options = {.max_streams = 7};
+    struct ipam_error error;
+    assert_int_equal(parse("--max-streams", "0", &options, &error), -1);
+    assert_int_equal(options.max_streams, 7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_those_that_help_prints),
+        cmocka_unit_test(a_number_is_taken_at_its_bounds_and_refused_past_them),
+        cmocka_unit_test(a_mode_is_octal),
+        cmocka_unit_test(a_choice_is_one_of_those_listed),
+        cmocka_unit_test(what_is_no_option_is_named),
+        cmocka_unit_test(a_refused_command_line_leaves_the_options_untouched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,90 @@
+/* Requests whose strings are not text are refused before protobuf-c can cut them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ipam.pb-c.h"
+#include "wire.h"
+
+/* ---- Helpers
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* An AllocateRequest with owner.name as given, packed by hand so that any byte can stand in it. */
+static int check_name(const char *name, size_t size, struct ipam_error *error)
+{
+    uint8_t bytes[64] = {0x0a, (uint8_t)(size + 2), 0x12, (uint8_t)size};
+    assert_in_range(size, 0, 60);
+    memcpy(bytes + 4, name, size);
+    return wire_check_strings(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
+}
+
+/* ---- Tests
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void text_passes(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "", "web-vip", "café", "€", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"};
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(check_name(texts[i], strlen(texts[i]), &error), 0);
+}
+
+static void nul_inside_a_string_is_refused_by_field_name(void **state)
+{
+    (void)state;
+    struct ipam_error error;
+    assert_int_equal(check_name("web\0vip", 7, &error), -1);
+    assert_int_equal(error.reason, IPAM_REASON_INVALID_REQUEST);
+    assert_non_null(strstr(error.message, "name of Owner"));
+}
+
+static void bytes_that_are_not_utf8_are_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"\x80",
+                                        "\xc0\x80",
+                                        "\xc1\xbf",
+                                        "\xe0\x80\x80",
+                                        "\xed\xa0\x80",
+                                        "\xf0\x80\x80\x80",
+                                        "\xf4\x90\x80\x80",
+                                        "\xf5\x80\x80\x80",
+                                        "\xff",
+                                        "\xe2\x82",
+                                        "a\xc3",
+                                        "\xc3("};
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(check_name(texts[i], strlen(texts[i]), &error), -1);
+}
+
+static void bytes_that_are_no_message_are_left_to_the_unpacking(void **state)
+{
+    (void)state;
+    static const char *const junk[] = {"\x0a", "\x0a\xff",         "\xff\xff\xff",
+                                       "\x0b", "\x0a\x05\x12\x7f", "\x80"};
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
+        assert_int_equal(wire_check_strings(&ipam__v1__allocate_request__descriptor,
+                                            (const uint8_t *)junk[i], strlen(junk[i]), &error),
+                         0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_passes),
+        cmocka_unit_test(nul_inside_a_string_is_refused_by_field_name),
+        cmocka_unit_test(bytes_that_are_not_utf8_are_refused),
+        cmocka_unit_test(bytes_that_are_no_message_are_left_to_the_unpacking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
