@@ -1,8 +1,9 @@
 /* store.h: changes on disk. Writes batches of changes as transactions, and reads them back.
  *
- * Called by the store thread (writer.h), by start-up, and by history reads on pool threads. It knows SQLite and the
- * encoding of a change; it must not know the loop, a socket or how anything is decided. Another backend would be another
- * implementation of this header. All functions block; which may run beside which is said with each.
+ * Called by the store thread (writer.h), by start-up, and by history reads on pool threads. It
+ * knows SQLite and the encoding of a change; it must not know the loop, a socket or how anything is
+ * decided. Another backend would be another implementation of this header. All functions block;
+ * which may run beside which is said with each.
  */
 #ifndef IPAMD_STORE_STORE_H
 #define IPAMD_STORE_STORE_H
@@ -18,18 +19,22 @@ struct store_options {
     uint64_t history_limit; /* changes kept at least; 0: all */
 };
 
-/* Opens or creates DIR/ipamd.db and takes the lock DIR/ipamd.lock (flock). Refusals leave every file as it was:
- * STORE_LOCKED, STORE_TOO_NEW, STORE_DAMAGED (not a database, another program's, cut short, checksum), or
- * STORE_UNAVAILABLE (can't be read or created; the message carries the system's reason). */
+/* Opens or creates DIR/ipamd.db and takes the lock DIR/ipamd.lock (flock). Refusals leave every
+ * file as it was: STORE_LOCKED, STORE_TOO_NEW, STORE_DAMAGED (not a database, another program's,
+ * cut short, checksum), or STORE_UNAVAILABLE (can't be read or created; the message carries the
+ * system's reason). */
 int store_open(const struct store_options *options, struct store **ret, struct ipam_error *reterr);
-struct store *store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
+struct store *
+store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
 
 /* Replays the present state into an empty engine. Not beside store_commit. */
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr);
 
-/* Writes `batch` durably: all or nothing. -1 with STORE_UNAVAILABLE: the store is as before the call and can be used on.
- * On success the hash of change i is at ret_hashes + 32 * i (may be NULL). One caller at a time; beside reads. */
-int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr);
+/* Writes `batch` durably: all or nothing. -1 with STORE_UNAVAILABLE: the store is as before the
+ * call and can be used on. On success the hash of change i is at ret_hashes + 32 * i (may be NULL).
+ * One caller at a time; beside reads. */
+int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes,
+                 struct ipam_error *reterr);
 
 /* Proves with a small durable transaction that writing works (again). Called as store_commit is. */
 int store_probe(struct store *store, struct ipam_error *reterr);
@@ -57,11 +62,13 @@ struct store_page {
     uint64_t compacted_through, revision, scanned_through;
 };
 
-/* Reads history in order of revision. Any thread, several at once, beside store_commit; results live in `arena`. */
-int store_read_changes(struct store *store, const struct store_query *query, struct arena *arena, struct store_page *ret,
-                       struct ipam_error *reterr);
+/* Reads history in order of revision. Any thread, several at once, beside store_commit; results
+ * live in `arena`. */
+int store_read_changes(struct store *store, const struct store_query *query, struct arena *arena,
+                       struct store_page *ret, struct ipam_error *reterr);
 
-/* Reads everything once: SQLite's own integrity check, every record and checksum, the whole hash chain. */
+/* Reads everything once: SQLite's own integrity check, every record and checksum, the whole hash
+ * chain. */
 int store_verify(struct store *store, struct ipam_error *reterr);
 
 #endif

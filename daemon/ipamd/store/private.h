@@ -1,0 +1,103 @@
+/* private.h: what the files of the store share: the store itself, its head, checks of files, rows
+ * and chain.
+ *
+ * Included by daemon/ipamd/store alone. Damage is reported by whoever finds it with the file, what
+ * is wrong and what to do.
+ */
+#ifndef IPAMD_STORE_PRIVATE_H
+#define IPAMD_STORE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "db.h"
+#include "store.h"
+
+#define STORE_APPLICATION_ID 0x6970616d /* "ipam", in the file's header */
+#define STORE_READERS_IDLE   4
+
+/* Where the store is after its last commit: the only row of `meta`. */
+struct head {
+    uint64_t revision;
+    uint8_t hash[STORE_HASH_SIZE];           /* of `revision` */
+    uint64_t compacted_through;              /* changes up to here are gone … */
+    uint8_t compacted_hash[STORE_HASH_SIZE]; /* … and the chain goes on from this hash */
+    uint64_t state_sum; /* checksums of all rows of pools and claims, added up: finds a row that is
+                           missing or stale */
+};
+
+struct store {
+    char *dir, *db_path, *wal_path;
+    uint64_t history_limit;
+    int lock_fd;
+
+    /* The store thread's. */
+    struct db db;
+    enum db_access access; /* DB_WRITE, or how it is read where nothing can be written */
+    struct ipam_error read_only_cause;
+    struct head head;
+    uint64_t compaction_target; /* changes up to here are being deleted, a piece with each commit */
+    int wal_pages;              /* in the log after the last commit */
+    struct arena record_arena, hash_arena;
+
+    /* Readers share it; opening the database anew, when a disk has become writable, takes it alone.
+     */
+    pthread_rwlock_t access_lock;
+    pthread_mutex_t readers_mutex;
+    struct db idle_readers[STORE_READERS_IDLE];
+    size_t idle_count;
+};
+
+/* ---- inspect.c: what can be said without SQLite, so that nothing is touched */
+
+int lock_take(const char *dir, int *ret_fd,
+              struct ipam_error *reterr); /* -1 in *ret_fd: a read-only disk without lock file */
+/* *ret_exists false: there is none and one may be made. *ret_has_log: ipamd.db-wal holds something.
+ */
+int inspect_files(const char *db_path, const char *wal_path, bool *ret_exists, bool *ret_has_log,
+                  struct ipam_error *reterr);
+
+/* ---- schema.c */
+
+int schema_create(const char *dir, const char *db_path, struct ipam_error *reterr);
+int schema_upgrade(struct db *db, struct ipam_error *reterr); /* to this build's; STORE_TOO_NEW */
+int schema_refuse_newer(const char *path, int64_t version,
+                        struct ipam_error *reterr); /* 0 when this build knows it */
+
+/* ---- chain.c */
+
+void chain_next(const uint8_t previous[STORE_HASH_SIZE], const void *record, size_t size,
+                uint8_t ret[STORE_HASH_SIZE]);
+uint64_t row_checksum(const void *record,
+                      size_t size); /* the record holds its id, so rows can't change places */
+int head_read(struct db *db, struct head *ret, struct ipam_error *reterr);
+/* Follows the chain from `after` (at least compacted_through) to the head. */
+int chain_verify(struct db *db, const struct head *head, uint64_t after, struct ipam_error *reterr);
+/* "… is damaged: WHAT; …". Returns -1. */
+int report_damage(const char *path, struct ipam_error *reterr, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- load.c */
+
+typedef int (*row_fn)(void *user, const struct change *change, const uint8_t *record, size_t size,
+                      struct ipam_error *reterr);
+/* Every row of pools, then of claims, in order of id, checked; then their sum. */
+int rows_read(struct db *db, const struct head *head, row_fn each, void *user,
+              struct ipam_error *reterr);
+
+/* ---- history.c */
+
+int reader_take(struct store *store, struct db *ret,
+                struct ipam_error *reterr);               /* holds access_lock for reading … */
+void reader_give(struct store *store, struct db *reader); /* … until this */
+void readers_close(struct store *store);
+
+/* ---- store.c */
+
+/* What was read is sound: from now on closing may move the log's pages into the database. */
+void store_accept(struct store *store);
+
+/* Moves the log's pages into the database when there are many. Called as store_commit is, when
+ * nobody waits. */
+void store_tidy(struct store *store);
+
+#endif
