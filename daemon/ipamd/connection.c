@@ -24,9 +24,7 @@ struct connection {
     char command[32];
 };
 
-/* ---- Closing
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Closing ----------------------------------------------------------------------------------------------------- */
 
 static void connection_closed(uv_handle_t *handle)
 {
@@ -60,9 +58,7 @@ static void connection_close(struct connection *connection)
     uv_close((uv_handle_t *)&connection->pipe, connection_closed);
 }
 
-/* ---- Sending
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 static void dirty_add(struct connection *connection)
 {
@@ -99,8 +95,7 @@ static void write_later(struct connection *connection, const uint8_t *data, size
     uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)size);
     connection->write.data = connection;
     connection->write_size = size;
-    if (uv_write(&connection->write, (uv_stream_t *)&connection->pipe, &buffer, 1, write_done) <
-        0) {
+    if (uv_write(&connection->write, (uv_stream_t *)&connection->pipe, &buffer, 1, write_done) < 0) {
         connection->write_size = 0;
         connection_close(connection);
     }
@@ -147,14 +142,11 @@ void connections_flush(struct connections *all)
     }
 }
 
-/* ---- Receiving
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Receiving --------------------------------------------------------------------------------------------------- */
 
 static void buffer_lend(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-    static char
-        buffer[READ_SIZE]; /* one loop, one read at a time: consumed before the next is lent */
+    static char buffer[READ_SIZE]; /* one loop, one read at a time: consumed before the next is lent */
     (void)handle, (void)suggested;
     *ret = uv_buf_init(buffer, sizeof buffer);
 }
@@ -169,19 +161,15 @@ static void bytes_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
     }
     if (size == 0 || connection->broken)
         return;
-    if (grpc_endpoint_receive(connection->endpoint, (const uint8_t *)buffer->base, (size_t)size,
-                              &error) < 0) {
-        log_error(&error, "client %s (uid %u): disconnecting", connection->command,
-                  connection->peer.actor.uid);
+    if (grpc_endpoint_receive(connection->endpoint, (const uint8_t *)buffer->base, (size_t)size, &error) < 0) {
+        log_error(&error, "client %s (uid %u): disconnecting", connection->command, connection->peer.actor.uid);
         connection->broken = true; /* what it has still to say, a GOAWAY, goes out first */
         uv_read_stop(stream);
     }
     dirty_add(connection);
 }
 
-/* ---- Accepting
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Accepting --------------------------------------------------------------------------------------------------- */
 
 static void command_read(pid_t pid, char *ret, size_t size)
 {
@@ -207,8 +195,7 @@ static void peer_identify(struct connection *connection)
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0)
         command_read(cred.pid, connection->command, sizeof connection->command);
     connection->peer.server = connection->all->rpc;
-    connection->peer.actor =
-        (struct actor){.uid = cred.uid, .command = connection->command, .method = ""};
+    connection->peer.actor = (struct actor){.uid = cred.uid, .command = connection->command, .method = ""};
 }
 
 static void connection_refused(uv_handle_t *handle)
@@ -222,8 +209,7 @@ void connection_accept(struct connections *all, uv_stream_t *listener)
     uv_pipe_init(all->loop, &connection->pipe, 0);
     connection->pipe.data = connection;
     connection->all = all;
-    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping ||
-        all->count >= all->max) {
+    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping || all->count >= all->max) {
         uv_close((uv_handle_t *)&connection->pipe, connection_refused);
         return;
     }
@@ -241,9 +227,7 @@ void connection_accept(struct connections *all, uv_stream_t *listener)
         connection_close(connection);
 }
 
-/* ---- Stopping
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Stopping ---------------------------------------------------------------------------------------------------- */
 
 void connections_shutdown(struct connections *all)
 {

@@ -27,10 +27,8 @@ struct connections {
 void connection_accept(struct connections *all, uv_stream_t *listener);
 
 void connection_wake(struct grpc_endpoint *endpoint); /* rpc_host.wake */
-void connections_flush(
-    struct connections *all); /* once per loop turn: sends what there is to send */
-void connections_shutdown(
-    struct connections *all);                    /* each finishes the calls it has, then closes */
-void connections_abort(struct connections *all); /* closes all at once */
+void connections_flush(struct connections *all);      /* once per loop turn: sends what there is to send */
+void connections_shutdown(struct connections *all);   /* each finishes the calls it has, then closes */
+void connections_abort(struct connections *all);      /* closes all at once */
 
 #endif

@@ -52,8 +52,7 @@ static struct daemon *daemon_of(const void *handle)
     return ((const uv_handle_t *)handle)->data;
 }
 
-/* ---- What the RPC layer borrows
- * ----------------------------------------------------------------------------------- */
+/* ---- What the RPC layer borrows ---------------------------------------------------------------------------------- */
 
 static struct wall_time host_wall_now(void *user)
 {
@@ -102,8 +101,7 @@ static void host_work(void *user, void (*run)(void *), void (*done)(void *), voi
     uv_queue_work(&daemon->loop, &work->request, work_run, work_done);
 }
 
-/* ---- Timers and wake-ups
- * ------------------------------------------------------------------------------------------ */
+/* ---- Timers and wake-ups ----------------------------------------------------------------------------------------- */
 
 /* On the store thread. */
 static void writer_wake(void *user)
@@ -124,8 +122,7 @@ static void pipeline_changed(void *user)
     if (pipeline->state == PIPELINE_SERVING)
         log_info("store: writes work again at revision %" PRIu64, pipeline->durable);
     else if (pipeline->state == PIPELINE_DEGRADED)
-        log_warning("store: back at revision %" PRIu64
-                    "; reads go on, writes are refused until the disk is well",
+        log_warning("store: back at revision %" PRIu64 "; reads go on, writes are refused until the disk is well",
                     pipeline->durable);
     else
         log_error(&pipeline->error, "store: a commit failed, nobody was told of what it held");
@@ -133,8 +130,7 @@ static void pipeline_changed(void *user)
         uv_timer_stop(&daemon->handles[HANDLE_RETRY].timer);
     else
         uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
-    sd_notifyf(0, "STATUS=%s",
-               pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
+    sd_notifyf(0, "STATUS=%s", pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
     rpc_server_state_changed(daemon->rpc);
 }
 
@@ -179,8 +175,7 @@ static void cooling_arm(struct daemon *daemon)
 {
     struct wall_time next = {0};
     uv_timer_t *timer = &daemon->handles[HANDLE_COOLING].timer;
-    if (daemon->pipeline.state != PIPELINE_SERVING ||
-        !engine_next_expiry(daemon->pipeline.engine, &next)) {
+    if (daemon->pipeline.state != PIPELINE_SERVING || !engine_next_expiry(daemon->pipeline.engine, &next)) {
         uv_timer_stop(timer);
         daemon->cooling_armed_for.ns = 0;
         return;
@@ -189,15 +184,10 @@ static void cooling_arm(struct daemon *daemon)
         return;
     int64_t wait = (next.ns - host_wall_now(daemon).ns) / 1000000 + 1;
     daemon->cooling_armed_for = next;
-    uv_timer_start(timer, on_cooling,
-                   (uint64_t)(wait < 0                  ? 0
-                              : wait > COOLING_WAIT_MAX ? COOLING_WAIT_MAX
-                                                        : wait),
-                   0);
+    uv_timer_start(timer, on_cooling, (uint64_t)(wait < 0 ? 0 : wait > COOLING_WAIT_MAX ? COOLING_WAIT_MAX : wait), 0);
 }
 
-/* ---- The turn of the loop
- * ----------------------------------------------------------------------------------------- */
+/* ---- The turn of the loop ---------------------------------------------------------------------------------------- */
 
 static void handle_close(struct daemon *daemon, enum handle which)
 {
@@ -224,8 +214,7 @@ static void on_prepare(uv_prepare_t *handle)
     cooling_arm(daemon);
     if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
         uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
-    if (daemon->stopping && daemon->connections.count == 0 && pipeline_idle(&daemon->pipeline) &&
-        !daemon->closed)
+    if (daemon->stopping && daemon->connections.count == 0 && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
 }
@@ -238,15 +227,12 @@ static void on_client(uv_stream_t *listener, int status)
         log_warning("accept: %s, ignoring", uv_strerror(status));
 }
 
-/* ---- Signals
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Signals ----------------------------------------------------------------------------------------------------- */
 
 static void on_shutdown_timeout(uv_timer_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    log_warning("stopping: %zu clients have not finished in time, disconnecting them",
-                daemon->connections.count);
+    log_warning("stopping: %zu clients have not finished in time, disconnecting them", daemon->connections.count);
     connections_abort(&daemon->connections);
 }
 
@@ -274,27 +260,23 @@ static void on_hangup(uv_signal_t *handle, int signum)
     clock_gettime(CLOCK_MONOTONIC, &now);
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
                (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
-    log_info("SIGHUP: %s", daemon->pipeline.state == PIPELINE_SERVING
-                               ? "the store is well, nothing to do"
-                               : "trying the store again");
+    log_info("SIGHUP: %s", daemon->pipeline.state == PIPELINE_SERVING ? "the store is well, nothing to do"
+                                                                      : "trying the store again");
     pipeline_retry(&daemon->pipeline);
     sd_notify(0, "READY=1");
 }
 
-/* ---- Set-up
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_RETRY,
-                                         HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_RETRY, HANDLE_WATCHDOG,
+                                         HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
-    status =
-        status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
+    status = status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         status = status ? status : uv_timer_init(&daemon->loop, &handles[timers[i]].timer);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -319,8 +301,7 @@ static int handles_start(struct daemon *daemon)
     int status = uv_pipe_open(&handles[HANDLE_LISTENER].pipe, daemon->listener->fd);
     status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, 1024, on_client);
     status = status ? status : uv_prepare_start(&handles[HANDLE_PREPARE].prepare, on_prepare);
-    status =
-        status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
+    status = status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
     status = status ? status : uv_signal_start(&handles[HANDLE_INT].signal, on_stop_signal, SIGINT);
     status = status ? status : uv_signal_start(&handles[HANDLE_HUP].signal, on_hangup, SIGHUP);
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
@@ -352,8 +333,8 @@ static void rpc_init(struct daemon *daemon, struct store *store)
     };
 }
 
-int daemon_run(const struct options *options, struct store *store, struct engine *engine,
-               const uint8_t hash_key[16], struct listener *listener, struct ipam_error *reterr)
+int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
+               struct listener *listener, struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
     daemon->options = options;

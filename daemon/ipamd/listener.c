@@ -14,9 +14,7 @@
 
 #define BACKLOG 1024
 
-/* ---- From systemd
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- From systemd ------------------------------------------------------------------------------------------------ */
 
 static int listener_inherit(struct listener *ret, struct ipam_error *reterr)
 {
@@ -24,8 +22,7 @@ static int listener_inherit(struct listener *ret, struct ipam_error *reterr)
     int count = sd_listen_fds_with_names(1, &names), found = -1;
     for (int i = 0; i < count; i++) {
         int fd = SD_LISTEN_FDS_START + i;
-        if (found < 0 && strcmp(names[i], "events") != 0 &&
-            sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+        if (found < 0 && strcmp(names[i], "events") != 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
             found = fd;
         free(names[i]);
     }
@@ -37,15 +34,12 @@ static int listener_inherit(struct listener *ret, struct ipam_error *reterr)
                               "unit (ListenStream=/run/ipamd/ipamd.sock)",
                               count);
     if (found >= 0 && fcntl(found, F_SETFL, O_NONBLOCK) < 0)
-        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket from systemd: %s",
-                              strerror(errno));
+        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket from systemd: %s", strerror(errno));
     *ret = (struct listener){.fd = found};
     return 0;
 }
 
-/* ---- Our own
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Our own ----------------------------------------------------------------------------------------------------- */
 
 static int parent_make(const char *path, struct ipam_error *reterr)
 {
@@ -55,39 +49,34 @@ static int parent_make(const char *path, struct ipam_error *reterr)
     char *parent = mem_strdup(path);
     parent[slash - path] = '\0';
     int status = mkdir(parent, 0755) < 0 && errno != EEXIST
-                     ? ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
-                                      "socket %s: can't make directory %s: %s", path, parent,
-                                      strerror(errno))
+                     ? ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: can't make directory %s: %s", path,
+                                      parent, strerror(errno))
                      : 0;
     free(parent);
     return status;
 }
 
 /* Is anybody behind the file? Only a refused connection says that its process is dead. */
-static int stale_remove(const char *path, const struct sockaddr_un *address,
-                        struct ipam_error *reterr)
+static int stale_remove(const char *path, const struct sockaddr_un *address, struct ipam_error *reterr)
 {
     struct stat st;
     if (lstat(path, &st) < 0 && errno == ENOENT)
         return 0;
     if (!S_ISSOCK(st.st_mode))
-        return ipam_error_set(
-            reterr, IPAM_REASON_UNREACHABLE,
-            "socket %s: a file that is no socket is in the way: move it, or use another --socket",
-            path);
+        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
+                              "socket %s: a file that is no socket is in the way: move it, or use another --socket",
+                              path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
-                   errno == ECONNREFUSED;
+    bool refused =
+        fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
     if (!refused)
-        return ipam_error_set(
-            reterr, IPAM_REASON_UNREACHABLE,
-            "socket %s: another process serves it: stop that one, or use another --socket", path);
+        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
+                              "socket %s: another process serves it: stop that one, or use another --socket", path);
     if (unlink(path) < 0)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
-                              "socket %s: can't replace the file of a dead process: %s", path,
-                              strerror(errno));
+                              "socket %s: can't replace the file of a dead process: %s", path, strerror(errno));
     return 0;
 }
 
@@ -105,22 +94,19 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addre
     return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(cause));
 }
 
-static int listener_make(const char *path, mode_t mode, struct listener *ret,
-                         struct ipam_error *reterr)
+static int listener_make(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
-        return ipam_error_set(
-            reterr, IPAM_REASON_INVALID_REQUEST,
-            "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter one",
-            path, strlen(path), sizeof address.sun_path - 1);
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter one",
+                              path, strlen(path), sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (parent_make(path, reterr) < 0 || stale_remove(path, &address, reterr) < 0)
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path,
-                              strerror(errno));
+        return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
     if (socket_bind(fd, path, &address, mode, reterr) < 0) {
         close(fd);
         return -1;

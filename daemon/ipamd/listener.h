@@ -11,9 +11,8 @@
 #include <ipam/error.h>
 
 struct listener {
-    int fd; /* listening, non-blocking, close-on-exec */
-    const char
-        *path; /* of the socket file that we made and remove when done; NULL: it is systemd's */
+    int fd;           /* listening, non-blocking, close-on-exec */
+    const char *path; /* of the socket file that we made and remove when done; NULL: it is systemd's */
 };
 
 /* Takes the first listening Unix stream socket that systemd passes and has not named "events"; else

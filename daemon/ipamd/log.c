@@ -15,8 +15,7 @@ struct level {
     int priority; /* syslog(3) */
 };
 
-static const struct level LEVEL_INFO = {"info", 6}, LEVEL_WARNING = {"warning", 4},
-                          LEVEL_ERROR = {"error", 3};
+static const struct level LEVEL_INFO = {"info", 6}, LEVEL_WARNING = {"warning", 4}, LEVEL_ERROR = {"error", 3};
 
 static struct {
     enum log_format format;
@@ -30,8 +29,8 @@ static bool stderr_is_journal(void)
     const char *stream = getenv("JOURNAL_STREAM");
     uintmax_t device, inode;
     struct stat st;
-    return stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
-           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+    return stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+           st.st_dev == device && st.st_ino == inode;
 }
 
 void log_init(enum log_format format)
@@ -50,22 +49,18 @@ static void time_format(char *text, size_t size)
     snprintf(text, size, "%s.%03ldZ", date, now.tv_nsec / 1000000);
 }
 
-static void write_json(const struct level *level, const char *message,
-                       const struct ipam_error *error, const char *when)
+static void write_json(const struct level *level, const char *message, const struct ipam_error *error, const char *when)
 {
-    json_t *line =
-        json_pack("{s:s, s:s, s:s}", "time", when, "level", level->name, "message", message);
+    json_t *line = json_pack("{s:s, s:s, s:s}", "time", when, "level", level->name, "message", message);
     if (line && error)
         json_object_set_new(line, "reason", json_string(ipam_reason_name(error->reason)));
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-    fprintf(stderr, "%s\n",
-            text ? text : "{\"level\":\"error\",\"message\":\"a log line could not be written\"}");
+    fprintf(stderr, "%s\n", text ? text : "{\"level\":\"error\",\"message\":\"a log line could not be written\"}");
     free(text);
     json_decref(line);
 }
 
-static void log_line(const struct level *level, const struct ipam_error *error, const char *format,
-                     va_list args)
+static void log_line(const struct level *level, const struct ipam_error *error, const char *format, va_list args)
 {
     char message[2048], when[64];
     int size = vsnprintf(message, sizeof message, format, args);

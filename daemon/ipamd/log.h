@@ -15,7 +15,6 @@ void log_init(enum log_format format);
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "what: error message"; the reason is a field of its own in JSON. */
-void log_error(const struct ipam_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_error(const struct ipam_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

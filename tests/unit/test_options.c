@@ -11,12 +11,9 @@
 
 #include "../../daemon/ipamd/options.h"
 
-/* ---- Helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Helpers ----------------------------------------------------------------------------------------------------- */
 
-static int parse(const char *first, const char *second, struct options *options,
-                 struct ipam_error *error)
+static int parse(const char *first, const char *second, struct options *options, struct ipam_error *error)
 {
     char *argv[] = {"ipamd", (char *)first, (char *)second, NULL};
     int argc = first ? second ? 3 : 2 : 1;
@@ -33,9 +30,7 @@ static void assert_refused(const char *first, const char *second, const char *sa
         fail_msg("\"%s\" does not say \"%s\"", error.message, says);
 }
 
-/* ---- Tests
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void defaults_are_those_that_help_prints(void **state)
 {
@@ -71,8 +66,7 @@ static void a_number_is_taken_at_its_bounds_and_refused_past_them(void **state)
     assert_int_equal(options.max_streams, 1);
     assert_int_equal(parse("--max-streams=65536", NULL, &options, &error), 0);
     assert_int_equal(options.max_streams, 65536);
-    assert_refused("--max-streams", "0",
-                   "--max-streams 0 can't be used: write a whole number from 1 to 65536");
+    assert_refused("--max-streams", "0", "--max-streams 0 can't be used: write a whole number from 1 to 65536");
     assert_refused("--max-streams", "65537", "from 1 to 65536");
     assert_refused("--max-streams", "99999999999999999999999", "from 1 to 65536");
     assert_refused("--max-streams", "-1", "from 1 to 65536");

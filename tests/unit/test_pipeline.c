@@ -17,9 +17,7 @@
 
 #include "pipeline.h"
 
-/* ---- Fixture
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Fixture ----------------------------------------------------------------------------------------------------- */
 
 static const uint8_t hash_key[16] = "0123456789abcdef";
 
@@ -85,9 +83,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- Helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Helpers ----------------------------------------------------------------------------------------------------- */
 
 static struct engine_ctx context(struct fixture *f)
 {
@@ -103,8 +99,7 @@ static void pool_make(struct fixture *f)
 {
     static const char *const cidrs[] = {"10.200.0.0/16"};
     struct engine_ctx ctx = context(f);
-    struct apply_pool_args args = {.name = "main",
-                                   .spec = {.cidrs = {cidrs, 1}, .uid = "", .auto_assign = true}};
+    struct apply_pool_args args = {.name = "main", .spec = {.cidrs = {cidrs, 1}, .uid = "", .auto_assign = true}};
     struct apply_pool_result result;
     struct ipam_error error;
     assert_int_equal(engine_apply_pool(f->pipeline.engine, &ctx, &args, &result, &error), 0);
@@ -128,8 +123,7 @@ static size_t claims_held(struct fixture *f, const char *name)
 {
     struct claim_views claims;
     struct ipam_error error;
-    assert_int_equal(
-        engine_claims_of(f->pipeline.engine, "Manual", name, &f->arena, &claims, &error), 0);
+    assert_int_equal(engine_claims_of(f->pipeline.engine, "Manual", name, &f->arena, &claims, &error), 0);
     return claims.count;
 }
 
@@ -164,9 +158,7 @@ static void disk_limit(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* ---- Tests
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void nobody_is_told_before_it_is_durable(void **state)
 {
@@ -269,8 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_is_told_before_it_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_durable_already_is_told_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_has_left_is_not_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            a_failed_commit_is_undone_and_works_again_when_the_disk_does, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_commit_is_undone_and_works_again_when_the_disk_does, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,7 @@
 #include "ipam.pb-c.h"
 #include "wire.h"
 
-/* ---- Helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Helpers ----------------------------------------------------------------------------------------------------- */
 
 /* An AllocateRequest with owner.name as given, packed by hand so that any byte can stand in it. */
 static int check_name(const char *name, size_t size, struct ipam_error *error)
@@ -23,9 +21,7 @@ static int check_name(const char *name, size_t size, struct ipam_error *error)
     return wire_check_strings(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
 }
 
-/* ---- Tests
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void text_passes(void **state)
 {
@@ -69,12 +65,11 @@ static void bytes_that_are_not_utf8_are_refused(void **state)
 static void bytes_that_are_no_message_are_left_to_the_unpacking(void **state)
 {
     (void)state;
-    static const char *const junk[] = {"\x0a", "\x0a\xff",         "\xff\xff\xff",
-                                       "\x0b", "\x0a\x05\x12\x7f", "\x80"};
+    static const char *const junk[] = {"\x0a", "\x0a\xff", "\xff\xff\xff", "\x0b", "\x0a\x05\x12\x7f", "\x80"};
     struct ipam_error error;
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
-        assert_int_equal(wire_check_strings(&ipam__v1__allocate_request__descriptor,
-                                            (const uint8_t *)junk[i], strlen(junk[i]), &error),
+        assert_int_equal(wire_check_strings(&ipam__v1__allocate_request__descriptor, (const uint8_t *)junk[i],
+                                            strlen(junk[i]), &error),
                          0);
 }
 

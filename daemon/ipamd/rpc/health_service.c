@@ -38,8 +38,7 @@ static void handle_check(struct rpc_call *call, const ProtobufCMessage *request)
         return;
     }
     struct ipam_error error;
-    ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST,
-                   "unknown service: \"%s\" is not served here", service);
+    ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST, "unknown service: \"%s\" is not served here", service);
     error.status = IPAM_STATUS_NOT_FOUND; /* as health.proto demands */
     rpc_fail_now(call, &error);
 }
@@ -68,8 +67,7 @@ static void handle_watch(struct rpc_call *call, const ProtobufCMessage *request)
         return;
     }
     watch = arena_zalloc(rpc_arena(call), sizeof *watch);
-    watch->service = arena_strdup(rpc_arena(call),
-                                  ((const Grpc__Health__V1__HealthCheckRequest *)request)->service);
+    watch->service = arena_strdup(rpc_arena(call), ((const Grpc__Health__V1__HealthCheckRequest *)request)->service);
     rpc_set_user(call, watch);
     watch_tell(call);
 }
@@ -78,15 +76,13 @@ enum { METHOD_CHECK, METHOD_WATCH };
 
 static const struct rpc_method methods[] = {
     [METHOD_CHECK] = {"Check", &grpc__health__v1__health_check_request__descriptor,
-                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS,
-                      handle_check, NULL, NULL},
+                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS, handle_check, NULL, NULL},
     [METHOD_WATCH] = {"Watch", &grpc__health__v1__health_check_request__descriptor,
-                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS | RPC_STREAM,
-                      handle_watch, NULL, NULL},
+                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS | RPC_STREAM, handle_watch, NULL,
+                      NULL},
 };
 
-const struct rpc_service health_service = {"grpc.health.v1.Health", methods,
-                                           sizeof methods / sizeof *methods};
+const struct rpc_service health_service = {"grpc.health.v1.Health", methods, sizeof methods / sizeof *methods};
 
 void health_changed(struct rpc_server *server)
 {

@@ -13,8 +13,7 @@
  * hold up the loop. */
 #define SCAN_MAX 65536
 
-/* ---- Requests in the engine's terms
- * ------------------------------------------------------------------------------ */
+/* ---- Requests in the engine's terms ------------------------------------------------------------------------------ */
 
 static struct string_list strings_of(char **items, size_t count)
 {
@@ -51,8 +50,8 @@ static int families_of(Ipam__V1__Family family, unsigned int *ret, struct ipam_e
         [IPAM__V1__FAMILY__DUAL] = FAMILY_SET_DUAL,
     };
     if ((size_t)family >= sizeof sets / sizeof *sets)
-        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
-                              "invalid family: %d is none, use IPV4, IPV6 or DUAL", (int)family);
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "invalid family: %d is none, use IPV4, IPV6 or DUAL",
+                              (int)family);
     *ret = sets[family];
     return 0;
 }
@@ -77,16 +76,14 @@ static int id_of_token(const char *token, uint64_t *ret, struct ipam_error *rete
     if (*token == '\0')
         id = 0;
     else if (*token < '0' || *token > '9' || *end || errno)
-        return ipam_error_set(
-            reterr, IPAM_REASON_INVALID_REQUEST,
-            "invalid page_token: \"%s\" is none of ours, use next_page_token of the page before",
-            token);
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid page_token: \"%s\" is none of ours, use next_page_token of the page before",
+                              token);
     *ret = id;
     return 0;
 }
 
-/* ---- Answers in the messages' terms
- * ------------------------------------------------------------------------------ */
+/* ---- Answers in the messages' terms ------------------------------------------------------------------------------ */
 
 static Ipam__V1__Claim **claims_message(const struct claim_views *claims, struct arena *arena)
 {
@@ -101,9 +98,7 @@ static uint64_t revision_of(struct rpc_call *call)
     return engine_revision(rpc_pipeline(call)->engine);
 }
 
-/* ---- Pools
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Pools ------------------------------------------------------------------------------------------------------- */
 
 static void handle_apply_pool(struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -111,9 +106,9 @@ static void handle_apply_pool(struct rpc_call *call, const ProtobufCMessage *mes
     struct engine_ctx ctx = rpc_engine_ctx(call);
     struct apply_pool_result result;
     struct ipam_error error;
-    int status = request->pool ? write_check(call, request->dry_run, &error)
-                               : ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST,
-                                                "invalid request: pool is missing");
+    int status = request->pool
+                     ? write_check(call, request->dry_run, &error)
+                     : ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST, "invalid request: pool is missing");
     if (status == 0) {
         struct apply_pool_args args = {
             .name = request->pool->name,
@@ -182,8 +177,7 @@ static void handle_list_pools(struct rpc_call *call, const ProtobufCMessage *mes
     const Ipam__V1__ListPoolsRequest *request = (const Ipam__V1__ListPoolsRequest *)message;
     struct arena *arena = rpc_arena(call);
     struct pool_views views;
-    engine_pools_list(rpc_pipeline(call)->engine, request->page_token, page_of(request->page_size),
-                      arena, &views);
+    engine_pools_list(rpc_pipeline(call)->engine, request->page_token, page_of(request->page_size), arena, &views);
     Ipam__V1__ListPoolsReply reply = IPAM__V1__LIST_POOLS_REPLY__INIT;
     reply.n_pools = views.count;
     reply.pools = arena_alloc(arena, (views.count + 1) * sizeof(*reply.pools));
@@ -195,9 +189,7 @@ static void handle_list_pools(struct rpc_call *call, const ProtobufCMessage *mes
     rpc_reply(call, &reply.base);
 }
 
-/* ---- Claims
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Claims ------------------------------------------------------------------------------------------------------ */
 
 static void handle_allocate(struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -216,15 +208,13 @@ static void handle_allocate(struct rpc_call *call, const ProtobufCMessage *messa
     };
     struct claim_views claims;
     struct ipam_error error;
-    if (families_of(request->family, &args.families, &error) < 0 ||
-        write_check(call, args.dry_run, &error) < 0 ||
+    if (families_of(request->family, &args.families, &error) < 0 || write_check(call, args.dry_run, &error) < 0 ||
         engine_allocate(rpc_pipeline(call)->engine, &ctx, &args, &claims, &error) < 0) {
         rpc_fail(call, &error);
         return;
     }
     for (size_t i = 0; i < claims.count && !args.dry_run; i++)
-        rpc_server_counters(rpc_call_server(call))->allocations +=
-            claims.items[i].record.state == CLAIM_BOUND;
+        rpc_server_counters(rpc_call_server(call))->allocations += claims.items[i].record.state == CLAIM_BOUND;
     Ipam__V1__AllocateReply reply = IPAM__V1__ALLOCATE_REPLY__INIT;
     reply.n_claims = claims.count;
     reply.claims = claims_message(&claims, ctx.arena);
@@ -246,8 +236,7 @@ static void handle_release(struct rpc_call *call, const ProtobufCMessage *messag
     };
     struct claim_views released;
     struct ipam_error error;
-    if (families_of(request->family, &args.families, &error) < 0 ||
-        write_check(call, args.dry_run, &error) < 0 ||
+    if (families_of(request->family, &args.families, &error) < 0 || write_check(call, args.dry_run, &error) < 0 ||
         engine_release(rpc_pipeline(call)->engine, &ctx, &args, &released, &error) < 0) {
         rpc_fail(call, &error);
         return;
@@ -268,8 +257,7 @@ static void handle_get_claims(struct rpc_call *call, const ProtobufCMessage *mes
     struct owner_ref owner = owner_of(request->owner);
     struct claim_views claims;
     struct ipam_error error;
-    if (engine_claims_of(rpc_pipeline(call)->engine, owner.kind, owner.name, arena, &claims,
-                         &error) < 0) {
+    if (engine_claims_of(rpc_pipeline(call)->engine, owner.kind, owner.name, arena, &claims, &error) < 0) {
         rpc_fail(call, &error);
         return;
     }
@@ -286,10 +274,8 @@ static int claim_filter_of(const Ipam__V1__ListClaimsRequest *request, struct cl
     int state = (int)request->state;
     if (state < 0 || state > CLAIM_COOLING)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
-                              "invalid state: %d can't be listed, use WAITING, BOUND or COOLING",
-                              state);
-    *ret = (struct claim_filter){
-        .pool = request->pool, .kind = request->kind, .state = (enum claim_state)state};
+                              "invalid state: %d can't be listed, use WAITING, BOUND or COOLING", state);
+    *ret = (struct claim_filter){.pool = request->pool, .kind = request->kind, .state = (enum claim_state)state};
     if (*request->address == '\0')
         return 0;
     ret->address = address;
@@ -310,8 +296,8 @@ static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *me
         rpc_fail(call, &error);
         return;
     }
-    engine_claims_list(rpc_pipeline(call)->engine, &filter, after, page_of(request->page_size),
-                       SCAN_MAX, arena, &claims, &last);
+    engine_claims_list(rpc_pipeline(call)->engine, &filter, after, page_of(request->page_size), SCAN_MAX, arena,
+                       &claims, &last);
     Ipam__V1__ListClaimsReply reply = IPAM__V1__LIST_CLAIMS_REPLY__INIT;
     reply.n_claims = claims.count;
     reply.claims = claims_message(&claims, arena);
@@ -321,9 +307,7 @@ static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *me
     rpc_reply(call, &reply.base);
 }
 
-/* ---- History
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- History ----------------------------------------------------------------------------------------------------- */
 
 /* A read on a worker thread. The call may be gone before it is done, so it has memory of its own.
  */
@@ -341,8 +325,7 @@ struct history_read {
 static void history_run(void *arg)
 {
     struct history_read *read = arg;
-    read->status =
-        store_read_changes(read->store, &read->query, &read->arena, &read->page, &read->error);
+    read->status = store_read_changes(read->store, &read->query, &read->arena, &read->page, &read->error);
 }
 
 /* The canonical record and its hash, put together again as the Change that they are. */
@@ -365,8 +348,7 @@ static void history_answer(struct history_read *read)
     for (size_t i = 0; i < page->count; i++) {
         Ipam__V1__Change *change = change_message(&page->items[i], &read->arena);
         if (!change) {
-            ipam_error_set(&read->error, IPAM_REASON_STORE_DAMAGED,
-                           "damaged history: change %llu can't be read",
+            ipam_error_set(&read->error, IPAM_REASON_STORE_DAMAGED, "damaged history: change %llu can't be read",
                            (unsigned long long)page->items[i].revision);
             rpc_fail_now(read->call, &read->error);
             return;
@@ -431,9 +413,7 @@ static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *m
     server->host.work(server->host.user, history_run, history_done, read);
 }
 
-/* ---- Status
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Status ------------------------------------------------------------------------------------------------------ */
 
 static void handle_get_status(struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -473,8 +453,7 @@ static void handle_get_status(struct rpc_call *call, const ProtobufCMessage *mes
     rpc_reply_now(call, &reply.base);
 }
 
-#define METHOD(name, lower) \
-#name, &ipam__v1__##lower##_request__descriptor, &ipam__v1__##lower##_reply__descriptor
+#define METHOD(name, lower) #name, &ipam__v1__##lower##_request__descriptor, &ipam__v1__##lower##_reply__descriptor
 
 static const struct rpc_method methods[] = {
     {METHOD(ApplyPool, apply_pool), 0, handle_apply_pool, NULL, NULL},

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer,
-                   void (*on_state)(void *), void *user)
+void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer, void (*on_state)(void *),
+                   void *user)
 {
     *pipeline = (struct pipeline){
         .engine = engine,
@@ -70,8 +70,7 @@ void pipeline_flush(struct pipeline *pipeline)
     if (pipeline->busy || pipeline->state != PIPELINE_SERVING || pipeline->gathering->count == 0)
         return;
     pipeline->writing = pipeline->gathering;
-    pipeline->gathering =
-        pipeline->writing == &pipeline->batches[0] ? &pipeline->batches[1] : &pipeline->batches[0];
+    pipeline->gathering = pipeline->writing == &pipeline->batches[0] ? &pipeline->batches[1] : &pipeline->batches[0];
     pipeline->busy = true;
     writer_commit(pipeline->writer, pipeline->writing);
 }

@@ -49,8 +49,8 @@ struct pipeline {
 };
 
 /* Takes the engine. `pipeline` stays where it is (it is pointed at). */
-void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer,
-                   void (*on_state)(void *), void *user);
+void pipeline_init(struct pipeline *pipeline, struct engine *engine, struct writer *writer, void (*on_state)(void *),
+                   void *user);
 void pipeline_done(struct pipeline *pipeline); /* frees the engine; waiters must be gone */
 
 /* 0 when changes can be taken now, else -1 with STORE_UNAVAILABLE. */
@@ -60,14 +60,10 @@ int pipeline_writable(const struct pipeline *pipeline, struct ipam_error *reterr
 void pipeline_wait(struct pipeline *pipeline, struct waiter *waiter, uint64_t revision);
 void pipeline_forget(struct waiter *waiter); /* takes it off the list; fine if it is not on one */
 
-void pipeline_expire(struct pipeline *pipeline,
-                     const struct engine_ctx *ctx); /* cooling that is over; when SERVING */
-void pipeline_flush(
-    struct pipeline *pipeline); /* starts writing what has gathered, if the writer is free */
-void pipeline_take(
-    struct pipeline *pipeline); /* after the writer's wake: handles what it has finished */
-void pipeline_retry(
-    struct pipeline *pipeline); /* now and then while not SERVING: tries the store again */
+void pipeline_expire(struct pipeline *pipeline, const struct engine_ctx *ctx); /* cooling that is over; when SERVING */
+void pipeline_flush(struct pipeline *pipeline);      /* starts writing what has gathered, if the writer is free */
+void pipeline_take(struct pipeline *pipeline);       /* after the writer's wake: handles what it has finished */
+void pipeline_retry(struct pipeline *pipeline);      /* now and then while not SERVING: tries the store again */
 bool pipeline_idle(const struct pipeline *pipeline); /* nothing gathered, nothing being written */
 
 #endif

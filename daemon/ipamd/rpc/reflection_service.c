@@ -33,12 +33,9 @@ struct reflection {
     size_t n_symbols, capacity;
 };
 
-/* ---- The index
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- The index --------------------------------------------------------------------------------------------------- */
 
-static const char *symbol_add(struct reflection *index, size_t file, const char *scope,
-                              const char *name)
+static const char *symbol_add(struct reflection *index, size_t file, const char *scope, const char *name)
 {
     if (index->n_symbols == index->capacity) {
         struct symbol *old = index->symbols;
@@ -56,12 +53,10 @@ static void enum_add(struct reflection *index, size_t file, const char *scope, c
 {
     symbol_add(index, file, scope, type->name);
     for (size_t i = 0; i < type->n_value; i++)
-        symbol_add(index, file, scope,
-                   type->value[i]->name); /* a value stands beside its enum, not in it */
+        symbol_add(index, file, scope, type->value[i]->name); /* a value stands beside its enum, not in it */
 }
 
-static void message_add(struct reflection *index, size_t file, const char *scope,
-                        const Message *type)
+static void message_add(struct reflection *index, size_t file, const char *scope, const Message *type)
 {
     const char *name = symbol_add(index, file, scope, type->name);
     for (size_t i = 0; i < type->n_field; i++)
@@ -72,8 +67,7 @@ static void message_add(struct reflection *index, size_t file, const char *scope
         message_add(index, file, name, type->nested_type[i]);
 }
 
-static void service_add(struct reflection *index, size_t file, const char *scope,
-                        const Service *service)
+static void service_add(struct reflection *index, size_t file, const char *scope, const Service *service)
 {
     const char *name = symbol_add(index, file, scope, service->name);
     for (size_t i = 0; i < service->n_method; i++)
@@ -144,26 +138,22 @@ static bool message_type_known(const struct reflection *index, const char *name)
     return symbol_find(index, name, &file);
 }
 
-/* ---- Answers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
-static void answer_error(Response *response, struct arena *arena, enum ipam_status code,
-                         const char *message)
+static void answer_error(Response *response, struct arena *arena, enum ipam_status code, const char *message)
 {
     Grpc__Reflection__V1__ErrorResponse *error = arena_alloc(arena, sizeof *error);
     grpc__reflection__v1__error_response__init(error);
     error->error_code = (int32_t)code;
     error->error_message = (char *)message;
-    response->message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+    response->message_response_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
     response->error_response = error;
 }
 
 /* The file itself first, then all that it imports, each once: what most clients expect of one
  * answer. */
-static void file_collect(const struct reflection *index, size_t file, bool *seen,
-                         ProtobufCBinaryData *list, size_t *count)
+static void file_collect(const struct reflection *index, size_t file, bool *seen, ProtobufCBinaryData *list,
+                         size_t *count)
 {
     if (seen[file])
         return;
@@ -177,22 +167,20 @@ static void file_collect(const struct reflection *index, size_t file, bool *seen
     }
 }
 
-static void answer_file(const struct reflection *index, struct arena *arena, size_t file,
-                        Response *response)
+static void answer_file(const struct reflection *index, struct arena *arena, size_t file, Response *response)
 {
     Grpc__Reflection__V1__FileDescriptorResponse *files = arena_alloc(arena, sizeof *files);
     grpc__reflection__v1__file_descriptor_response__init(files);
     bool *seen = arena_zalloc(arena, index->set->n_file * sizeof *seen);
-    files->file_descriptor_proto =
-        arena_alloc(arena, index->set->n_file * sizeof *files->file_descriptor_proto);
+    files->file_descriptor_proto = arena_alloc(arena, index->set->n_file * sizeof *files->file_descriptor_proto);
     file_collect(index, file, seen, files->file_descriptor_proto, &files->n_file_descriptor_proto);
     response->message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
     response->file_descriptor_response = files;
 }
 
-static void answer_by_filename(const struct reflection *index, struct arena *arena,
-                               const Request *request, Response *response)
+static void answer_by_filename(const struct reflection *index, struct arena *arena, const Request *request,
+                               Response *response)
 {
     size_t file;
     if (file_find(index, request->file_by_filename, &file))
@@ -202,8 +190,8 @@ static void answer_by_filename(const struct reflection *index, struct arena *are
                      arena_printf(arena, "no file %s", request->file_by_filename));
 }
 
-static void answer_containing_symbol(const struct reflection *index, struct arena *arena,
-                                     const Request *request, Response *response)
+static void answer_containing_symbol(const struct reflection *index, struct arena *arena, const Request *request,
+                                     Response *response)
 {
     size_t file;
     if (symbol_find(index, request->file_containing_symbol, &file))
@@ -214,17 +202,16 @@ static void answer_containing_symbol(const struct reflection *index, struct aren
 }
 
 /* No contract here defines extensions: they are a matter of proto2. */
-static void answer_containing_extension(const struct reflection *index, struct arena *arena,
-                                        const Request *request, Response *response)
+static void answer_containing_extension(const struct reflection *index, struct arena *arena, const Request *request,
+                                        Response *response)
 {
     (void)index;
     answer_error(response, arena, IPAM_STATUS_NOT_FOUND,
-                 arena_printf(arena, "%s has no extension",
-                              request->file_containing_extension->containing_type));
+                 arena_printf(arena, "%s has no extension", request->file_containing_extension->containing_type));
 }
 
-static void answer_extension_numbers(const struct reflection *index, struct arena *arena,
-                                     const Request *request, Response *response)
+static void answer_extension_numbers(const struct reflection *index, struct arena *arena, const Request *request,
+                                     Response *response)
 {
     if (!message_type_known(index, request->all_extension_numbers_of_type)) {
         answer_error(response, arena, IPAM_STATUS_NOT_FOUND,
@@ -239,8 +226,8 @@ static void answer_extension_numbers(const struct reflection *index, struct aren
     response->all_extension_numbers_response = numbers;
 }
 
-static void answer_services(const struct reflection *index, struct arena *arena,
-                            const Request *request, Response *response)
+static void answer_services(const struct reflection *index, struct arena *arena, const Request *request,
+                            Response *response)
 {
     (void)index, (void)request;
     Grpc__Reflection__V1__ListServiceResponse *list = arena_alloc(arena, sizeof *list);
@@ -259,18 +246,15 @@ static void answer_services(const struct reflection *index, struct arena *arena,
 }
 
 /* By the number of the request's field. */
-static void (*const answers[])(const struct reflection *, struct arena *, const Request *,
-                               Response *) = {
-    [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME] =
-        answer_by_filename,
+static void (*const answers[])(const struct reflection *, struct arena *, const Request *, Response *) = {
+    [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME] = answer_by_filename,
     [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL] =
         answer_containing_symbol,
     [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION] =
         answer_containing_extension,
     [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE] =
         answer_extension_numbers,
-    [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES] =
-        answer_services,
+    [GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES] = answer_services,
 };
 
 static void handle_info(struct rpc_call *call, const ProtobufCMessage *message)
@@ -284,17 +268,15 @@ static void handle_info(struct rpc_call *call, const ProtobufCMessage *message)
     if (which < sizeof answers / sizeof *answers && answers[which])
         answers[which](rpc_server_reflection(rpc_call_server(call)), arena, request, &response);
     else
-        answer_error(&response, arena, IPAM_STATUS_INVALID_ARGUMENT,
-                     "the request asks for nothing that is known");
+        answer_error(&response, arena, IPAM_STATUS_INVALID_ARGUMENT, "the request asks for nothing that is known");
     rpc_send(call, &response.base);
 }
 
 static const struct rpc_method methods[] = {
     {"ServerReflectionInfo", &grpc__reflection__v1__server_reflection_request__descriptor,
-     &grpc__reflection__v1__server_reflection_response__descriptor, RPC_ALWAYS | RPC_STREAM,
-     handle_info, rpc_end, NULL},
+     &grpc__reflection__v1__server_reflection_response__descriptor, RPC_ALWAYS | RPC_STREAM, handle_info, rpc_end,
+     NULL},
 };
 
 const struct rpc_service reflection_service = {"grpc.reflection.v1.ServerReflection", methods, 1};
-const struct rpc_service reflection_v1alpha_service = {"grpc.reflection.v1alpha.ServerReflection",
-                                                       methods, 1};
+const struct rpc_service reflection_v1alpha_service = {"grpc.reflection.v1alpha.ServerReflection", methods, 1};

@@ -52,9 +52,7 @@ static const struct rpc_service *const services[] = {
     &reflection_v1alpha_service,
 };
 
-/* ---- Routes
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Routes ------------------------------------------------------------------------------------------------------ */
 
 static int route_compare(const void *a, const void *b)
 {
@@ -82,14 +80,11 @@ static void routes_make(struct rpc_server *server)
 static const struct rpc_method *route_find(const struct rpc_server *server, const char *path)
 {
     struct route key = {.path = path};
-    const struct route *route =
-        bsearch(&key, server->routes, server->n_routes, sizeof *server->routes, route_compare);
+    const struct route *route = bsearch(&key, server->routes, server->n_routes, sizeof *server->routes, route_compare);
     return route ? route->method : NULL;
 }
 
-/* ---- Answers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static const struct rpc_host *call_host(const struct rpc_call *call)
 {
@@ -181,9 +176,7 @@ void rpc_end(struct rpc_call *call)
     call_wake(call);
 }
 
-/* ---- For services
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- For services ------------------------------------------------------------------------------------------------ */
 
 struct arena *rpc_arena(struct rpc_call *call)
 {
@@ -249,14 +242,11 @@ void rpc_set_user(struct rpc_call *call, void *user)
     call->user = user;
 }
 
-/* ---- A call's way
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- A call's way ------------------------------------------------------------------------------------------------ */
 
 static void call_handle(struct rpc_call *call)
 {
-    bool put_off =
-        rpc_pipeline(call)->state == PIPELINE_RELOADING && !(call->method->flags & RPC_ALWAYS);
+    bool put_off = rpc_pipeline(call)->state == PIPELINE_RELOADING && !(call->method->flags & RPC_ALWAYS);
     call->ready = put_off;
     if (!put_off)
         call->method->handle(call, call->request);
@@ -292,12 +282,10 @@ static void on_request(struct grpc_call *stream, void *user)
                        grpc_call_path(stream));
         rpc_fail_now(call, &error);
     } else if (server->stopping) {
-        ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN,
-                       "shutting down: ipamd is stopping, try again");
+        ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
         rpc_fail_now(call, &error);
     } else if (grpc_call_timeout(stream) == 0) {
-        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED,
-                       "deadline exceeded: it had passed when the call came");
+        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: it had passed when the call came");
         rpc_fail_now(call, &error);
     }
 }
@@ -310,8 +298,8 @@ static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t si
     if (call->finished)
         return;
     if (call->request && !(call->method->flags & RPC_STREAM)) {
-        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE,
-                       "malformed request: %s takes one message, not several", call->method->name);
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: %s takes one message, not several",
+                       call->method->name);
         rpc_fail_now(call, &error);
         return;
     }
@@ -325,8 +313,7 @@ static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t si
     ProtobufCAllocator allocator = record_allocator(stream ? rpc_scratch(call) : rpc_arena(call));
     call->request = protobuf_c_message_unpack(call->method->request, &allocator, size, message);
     if (!call->request) {
-        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE,
-                       "malformed request: the %zu bytes are not a %s", size,
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: the %zu bytes are not a %s", size,
                        call->method->request->name);
         rpc_fail_now(call, &error);
         return;
@@ -348,8 +335,8 @@ static void on_end(struct grpc_call *stream, void *user)
     }
     if (!call->request) {
         struct ipam_error error;
-        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE,
-                       "malformed request: %s needs a message and none came", call->method->name);
+        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: %s needs a message and none came",
+                       call->method->name);
         rpc_fail_now(call, &error);
         return;
     }
@@ -374,9 +361,7 @@ const struct grpc_callbacks rpc_callbacks = {
     .on_close = on_close,
 };
 
-/* ---- The server
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- The server -------------------------------------------------------------------------------------------------- */
 
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 {
@@ -415,8 +400,7 @@ struct rpc_counters *rpc_server_counters(struct rpc_server *server)
 
 /* Visits open calls; `visit` may finish the call that it gets, which stays on the ring until its
  * on_close. */
-static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call *call, void *arg),
-                        void *arg)
+static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call *call, void *arg), void *arg)
 {
     for (struct ring *link = server->calls.next, *next; link != &server->calls; link = next) {
         next = link->next;
@@ -446,8 +430,8 @@ static void call_expire(struct rpc_call *call, void *arg)
         return;
     struct ipam_error error;
     pipeline_forget(&call->waiter);
-    ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED,
-                   "deadline exceeded: %s was not answered in time", call->method->name);
+    ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
+                   call->method->name);
     rpc_fail_now(call, &error);
 }
 
@@ -463,8 +447,7 @@ static void call_stop(struct rpc_call *call, void *arg)
     if (call->finished || !(call->method->flags & RPC_STREAM))
         return;
     struct ipam_error error;
-    ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN,
-                   "shutting down: ipamd is stopping, the stream ends here");
+    ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, the stream ends here");
     rpc_fail_now(call, &error);
 }
 
@@ -474,8 +457,7 @@ void rpc_server_shutdown(struct rpc_server *server)
     calls_visit(server, call_stop, NULL);
 }
 
-void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method,
-                      void (*visit)(struct rpc_call *call))
+void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method, void (*visit)(struct rpc_call *call))
 {
     for (struct ring *link = server->calls.next; link != &server->calls; link = link->next) {
         struct rpc_call *call = (struct rpc_call *)link;

@@ -40,9 +40,7 @@ struct rpc_counters {
     uint64_t connections, connections_total, calls, calls_failed, allocations, releases;
 };
 
-/* ---- Services
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Services ---------------------------------------------------------------------------------------------------- */
 
 enum rpc_flags {
     RPC_STREAM = 1, /* the reply, and perhaps the request, is a stream; else the method is unary */
@@ -66,12 +64,9 @@ struct rpc_service {
     size_t n_methods;
 };
 
-extern const struct rpc_service ipam_service, health_service, reflection_service,
-    reflection_v1alpha_service;
+extern const struct rpc_service ipam_service, health_service, reflection_service, reflection_v1alpha_service;
 
-/* ---- The server
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- The server -------------------------------------------------------------------------------------------------- */
 
 struct rpc_server_options {
     const char *version;
@@ -83,20 +78,15 @@ struct rpc_server_options {
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
 struct rpc_server *rpc_server_free(struct rpc_server *server); /* NULL is fine; returns NULL */
 
-extern const struct grpc_callbacks
-    rpc_callbacks; /* for grpc_server_new, with a struct rpc_peer as user */
+extern const struct grpc_callbacks rpc_callbacks; /* for grpc_server_new, with a struct rpc_peer as user */
 
 void rpc_server_state_changed(struct rpc_server *server); /* pipeline's on_state */
-void rpc_server_expire(
-    struct rpc_server *server); /* now and then: ends calls whose deadline has passed */
-void rpc_server_shutdown(
-    struct rpc_server *server); /* ends streams; calls that come from now on get SHUTTING_DOWN */
+void rpc_server_expire(struct rpc_server *server);        /* now and then: ends calls whose deadline has passed */
+void rpc_server_shutdown(struct rpc_server *server);   /* ends streams; calls that come from now on get SHUTTING_DOWN */
 bool rpc_server_busy(const struct rpc_server *server); /* calls are open */
 struct rpc_counters *rpc_server_counters(struct rpc_server *server);
 
-/* ---- For services
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- For services ------------------------------------------------------------------------------------------------ */
 
 /* Answers a unary call once the engine's present revision is durable; the message is packed before
  * this returns. */
@@ -106,9 +96,8 @@ void rpc_fail(struct rpc_call *call, const struct ipam_error *error);
 void rpc_reply_now(struct rpc_call *call, const ProtobufCMessage *reply);
 void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error);
 
-void rpc_send(struct rpc_call *call,
-              const ProtobufCMessage *message); /* one more message of a stream, at once */
-void rpc_end(struct rpc_call *call);            /* ends a stream with OK */
+void rpc_send(struct rpc_call *call, const ProtobufCMessage *message); /* one more message of a stream, at once */
+void rpc_end(struct rpc_call *call);                                   /* ends a stream with OK */
 
 struct arena *rpc_arena(struct rpc_call *call); /* lives as long as the call */
 /* For what a stream's message needs: it is emptied when the next message of any stream comes. A
@@ -122,8 +111,7 @@ struct wall_time rpc_server_started_at(const struct rpc_server *server);
 
 /* Every call of `method` that is open: the health service's watchers. `visit` may send, and must
  * not end the call. */
-void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method,
-                      void (*visit)(struct rpc_call *call));
+void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method, void (*visit)(struct rpc_call *call));
 void *rpc_user(const struct rpc_call *call);
 void rpc_set_user(struct rpc_call *call, void *user);
 
@@ -133,7 +121,6 @@ void health_changed(struct rpc_server *server);
 struct reflection; /* index of the contracts; made once, lives in `arena` */
 const struct reflection *reflection_new(struct arena *arena);
 const struct reflection *rpc_server_reflection(const struct rpc_server *server);
-const struct rpc_service *
-rpc_service_at(size_t index); /* the services mounted, NULL past the last one */
+const struct rpc_service *rpc_service_at(size_t index); /* the services mounted, NULL past the last one */
 
 #endif

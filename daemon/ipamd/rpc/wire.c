@@ -54,10 +54,8 @@ static size_t utf8_length(const uint8_t *at, size_t left)
         for (size_t j = 1; j < forms[i].length; j++)
             if ((at[j] & 0xc0) != 0x80)
                 return 0;
-        bool overlong =
-            at[0] < 0xc2 || (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-        bool surrogate = at[0] == 0xed && at[1] > 0x9f,
-             beyond = at[0] > 0xf4 || (at[0] == 0xf4 && at[1] > 0x8f);
+        bool overlong = at[0] < 0xc2 || (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
+        bool surrogate = at[0] == 0xed && at[1] > 0x9f, beyond = at[0] > 0xf4 || (at[0] == 0xf4 && at[1] > 0x8f);
         return overlong || surrogate || beyond ? 0 : forms[i].length;
     }
     return 0;
@@ -82,18 +80,16 @@ static bool is_text(struct cursor value)
 static int field_check(const ProtobufCMessageDescriptor *type, uint64_t key, struct cursor value,
                        struct ipam_error *reterr)
 {
-    const ProtobufCFieldDescriptor *field =
-        protobuf_c_message_descriptor_get_field(type, (unsigned int)(key >> 3));
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, (unsigned int)(key >> 3));
     if (!field || (key & 7) != WIRE_LENGTH)
         return 0;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return wire_check_strings(field->descriptor, value.next, (size_t)(value.end - value.next),
-                                  reterr);
+        return wire_check_strings(field->descriptor, value.next, (size_t)(value.end - value.next), reterr);
     if (field->type != PROTOBUF_C_TYPE_STRING || is_text(value))
         return 0;
     return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
-                          "invalid %s of %s: it is no text; write UTF-8 without NUL bytes",
-                          field->name, type->short_name);
+                          "invalid %s of %s: it is no text; write UTF-8 without NUL bytes", field->name,
+                          type->short_name);
 }
 
 int wire_check_strings(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
