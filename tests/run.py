@@ -189,11 +189,12 @@ class PyTests:
                        "-o", "junit_logging=all", *self.arguments]
             status, output = run(command, self.timeout, env)
             counts = read_junit(junit) if junit.exists() else Counts()
+            notes = re.findall(r"^crash: .*$", junit.read_text(), re.M) if junit.exists() else []
         if status not in (0, 1) or (status == 1 and not counts.failures):
             ended = "timed out" if status is None else f"exit status {status}"
             counts.failures.append((f"pytest {' '.join(self.arguments)}: {ended}", output))
         say(f"   {'pytest ' + ' '.join(self.arguments):32.70} {str(counts):36} {time.monotonic() - begin:6.1f} s")
-        for note in re.findall(r"^(?:seed|crash): .*$", output, re.M):
+        for note in notes:
             say(f"   {note}")
         return counts
 

@@ -1,0 +1,110 @@
+"""What a peer can make ipamd hold is limited by options: all goes well at the limit, one past it is refused alone."""
+import struct
+import time
+
+import grpc
+import pytest
+
+from harness.paths import SLOW
+from harness.protos import ipam as pb, ipam_grpc
+from harness.requests import address, allocate, pool
+from test_hostile import DATA, END_STREAM, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
+
+# ---- Helpers
+
+
+def own_connection(daemon):
+    channel = daemon.channel(("grpc.use_local_subchannel_pool", 1))
+    return channel, ipam_grpc.IPAMStub(channel)
+
+
+def status(client):
+    return client.GetStatus(pb.GetStatusRequest(), timeout=10 * SLOW)
+
+
+def eventually(holds):
+    end = time.monotonic() + 10 * SLOW
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# ---- Tests
+
+
+def test_connections_up_to_the_limit_are_served_and_one_more_is_not(daemons):
+    daemon = daemons().start("--max-connections", "3")
+    connections = [own_connection(daemon) for _ in range(3)]
+    for _, client in connections:
+        status(client)
+    _, extra = own_connection(daemon)
+    with pytest.raises(grpc.RpcError) as caught:
+        extra.GetStatus(pb.GetStatusRequest(), timeout=2)
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    for _, client in connections:
+        assert status(client).counters.connections == 3
+    connections[0][0].close()
+    eventually(lambda: status(connections[1][1]).counters.connections == 2)
+    _, late = own_connection(daemon)
+    assert status(late).counters.connections == 3
+
+
+def test_calls_past_the_stream_limit_wait_for_their_turn(daemons):
+    daemon = daemons().start("--max-streams", "4")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    calls = [ipam.Allocate.future(allocate(f"vip-{n}", "p")) for n in range(500)]
+    assert len({address(call.result()) for call in calls}) == 500
+
+
+def test_streams_past_the_limit_are_refused_and_the_others_answered(daemons):
+    daemon = daemons().start("--max-streams", "4")
+    peer = Peer(daemon)
+    peer.send(HELLO + b"".join(request(n) for n in range(1, 13, 2)))
+    peer.send(b"".join(frame(DATA, END_STREAM, n, message()) for n in (1, 3, 5, 7)))
+    answered = set()
+
+    def done(it):
+        if it[2] and it[1] & END_STREAM:
+            answered.add(it[2])
+        return answered == {1, 3, 5, 7}
+
+    peer.read_frames(done)
+    peer.close()
+    assert status(daemon.ipam()).store == "sqlite"
+
+
+def test_header_list_past_the_limit_costs_the_call_alone(daemons):
+    daemon = daemons().start("--max-header-list", "4096")
+    ipam = daemon.ipam()
+    assert ipam.GetStatus(pb.GetStatusRequest(), metadata=[("x-big", "x" * 2000)]).store == "sqlite"
+    with pytest.raises(grpc.RpcError):
+        ipam.GetStatus(pb.GetStatusRequest(), metadata=[("x-big", "x" * 8000)])
+    assert ipam.GetStatus(pb.GetStatusRequest()).store == "sqlite"
+
+
+def test_client_that_takes_no_replies_is_disconnected(daemons):
+    daemon = daemons().start("--max-unread", "65536")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    calls = [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(500)]
+    for call in calls:
+        call.result()
+    peer = Peer(daemon)
+    window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
+    peer.send(PREFACE + window)
+    listing = message(pb.ListClaimsRequest(page_size=1000).SerializeToString())
+    for stream in range(1, 201, 2):
+        peer.send(request(stream, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, stream, listing))
+    eventually(lambda: status(ipam).counters.connections == 1)
+    peer.close()
+
+
+def test_page_sizes_are_capped(ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    calls = [ipam.Allocate.future(allocate(f"vip-{n}", "p")) for n in range(1100)]
+    for call in calls:
+        call.result()
+    assert len(ipam.ListClaims(pb.ListClaimsRequest()).claims) == 100
+    assert len(ipam.ListClaims(pb.ListClaimsRequest(page_size=4000000000)).claims) == 1000
+    assert len(ipam.ListChanges(pb.ListChangesRequest(limit=4000000000)).changes) == 1000
