@@ -55,24 +55,34 @@ static struct grpc_call *find_call(struct grpc_endpoint *endpoint, int32_t strea
     return nghttp2_session_get_stream_user_data(endpoint->session, stream_id);
 }
 
+static void begin_request(struct grpc_endpoint *endpoint, int32_t stream_id)
+{
+    if (endpoint->is_shut_down) { /* GOAWAY, which is still on its way, says that it was not looked at */
+        endpoint_check(endpoint, nghttp2_submit_rst_stream(endpoint->session, NGHTTP2_FLAG_NONE, stream_id,
+                                                           NGHTTP2_REFUSED_STREAM));
+        return;
+    }
+    struct grpc_call *call = call_new(endpoint);
+    call->stream_id = stream_id;
+    call->headers.path = "";
+    nghttp2_session_set_stream_user_data(endpoint->session, stream_id, call);
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct grpc_endpoint *endpoint = user;
+    (void)session;
     if (endpoint->is_server && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        struct grpc_call *call = call_new(endpoint);
-        call->stream_id = frame->hd.stream_id;
-        call->headers.path = "";
-        nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
+        begin_request(endpoint, frame->hd.stream_id);
     }
-    /* Frames of a header block come one after another (RFC 9113 section 6.2), so one variable holds
-     * whose it is. */
+    /* Frames of a header block come one after another (RFC 9113 section 6.2), so one variable
+     * holds whose it is. */
     endpoint->header_call = find_call(endpoint, frame->hd.stream_id);
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
-                     void *user)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                     const uint8_t *value, size_t value_size, uint8_t flags, void *user)
 {
     struct grpc_endpoint *endpoint = user;
     struct grpc_call *call = endpoint->header_call;
@@ -98,8 +108,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
-                   size_t size, void *user)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
+                   void *user)
 {
     struct grpc_call *call = find_call(user, stream_id);
     (void)session;
@@ -110,8 +120,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     return 0;
 }
 
-static void headers_received(struct grpc_endpoint *endpoint, struct grpc_call *call,
-                             const nghttp2_frame *frame)
+static void headers_received(struct grpc_endpoint *endpoint, struct grpc_call *call, const nghttp2_frame *frame)
 {
     if (!endpoint->is_server) {
         client_response(call);
@@ -146,15 +155,13 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 {
     struct grpc_endpoint *endpoint = user;
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
-        endpoint_fail(endpoint, "HTTP/2: %s (%.*s)",
-                      nghttp2_http2_strerror(frame->goaway.error_code),
+        endpoint_fail(endpoint, "HTTP/2: %s (%.*s)", nghttp2_http2_strerror(frame->goaway.error_code),
                       (int)frame->goaway.opaque_data_len, (const char *)frame->goaway.opaque_data);
     }
-    if (endpoint->is_server && frame->hd.type == NGHTTP2_HEADERS &&
-        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+    if (endpoint->is_server && frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
-        endpoint_check(endpoint, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE,
-                                                           frame->hd.stream_id, NGHTTP2_NO_ERROR));
+        endpoint_check(endpoint,
+                       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR));
     }
     return 0;
 }
@@ -211,15 +218,14 @@ static int submit_settings(struct grpc_endpoint *endpoint)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, endpoint->limits.max_header_list},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}, /* nobody's calls go before others' */
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-         endpoint->is_server ? endpoint->limits.max_streams : 0},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, endpoint->is_server ? endpoint->limits.max_streams : 0},
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}, /* for clients only to say */
     };
     size_t n = sizeof(settings) / sizeof(settings[0]) - (endpoint->is_server ? 1 : 0);
     int code = nghttp2_submit_settings(endpoint->session, NGHTTP2_FLAG_NONE, settings, n);
-    return code != 0 ? code
-                     : nghttp2_session_set_local_window_size(endpoint->session, NGHTTP2_FLAG_NONE,
-                                                             0, CONNECTION_WINDOW);
+    return code != 0
+               ? code
+               : nghttp2_session_set_local_window_size(endpoint->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
 }
 
 /* nghttp2 fails here only when memory ran out; like every allocation of the endpoint that ends the
@@ -228,11 +234,9 @@ static void start_session(struct grpc_endpoint *endpoint)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *options = make_options(&endpoint->limits);
-    int (*new_session)(nghttp2_session **, const nghttp2_session_callbacks *, void *,
-                       const nghttp2_option *) =
+    int (*new_session)(nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *) =
         endpoint->is_server ? nghttp2_session_server_new2 : nghttp2_session_client_new2;
-    if (callbacks == NULL || options == NULL ||
-        new_session(&endpoint->session, callbacks, endpoint, options) != 0 ||
+    if (callbacks == NULL || options == NULL || new_session(&endpoint->session, callbacks, endpoint, options) != 0 ||
         submit_settings(endpoint) != 0) {
         fprintf(stderr, "out of memory: can't start an HTTP/2 session\n");
         abort();
@@ -241,9 +245,8 @@ static void start_session(struct grpc_endpoint *endpoint)
     nghttp2_session_callbacks_del(callbacks);
 }
 
-static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits,
-                                          const struct grpc_callbacks *callbacks, bool is_server,
-                                          void *user)
+static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks,
+                                          bool is_server, void *user)
 {
     struct grpc_endpoint *endpoint = mem_zalloc(sizeof(*endpoint));
     endpoint->limits = *limits;
@@ -256,14 +259,13 @@ static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits,
     return endpoint;
 }
 
-struct grpc_endpoint *grpc_server_new(const struct grpc_limits *limits,
-                                      const struct grpc_callbacks *callbacks, void *user)
+struct grpc_endpoint *grpc_server_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks,
+                                      void *user)
 {
     return endpoint_new(limits, callbacks, true, user);
 }
 
-struct grpc_endpoint *grpc_client_new(const struct grpc_limits *limits,
-                                      const struct grpc_callbacks *callbacks,
+struct grpc_endpoint *grpc_client_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks,
                                       const char *user_agent, void *user)
 {
     struct grpc_endpoint *endpoint = endpoint_new(limits, callbacks, false, user);
@@ -333,14 +335,12 @@ static void endpoint_gather(struct grpc_endpoint *endpoint)
 static void endpoint_check_unread(struct grpc_endpoint *endpoint)
 {
     if (grpc_endpoint_unread(endpoint) > endpoint->limits.max_unread) {
-        endpoint_fail(endpoint, "the peer has left more than %zu bytes unread",
-                      endpoint->limits.max_unread);
+        endpoint_fail(endpoint, "the peer has left more than %zu bytes unread", endpoint->limits.max_unread);
     }
 }
 
 /* Gathers at once what there is to say, so that nghttp2's GOAWAY to a broken peer shows here. */
-int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size,
-                          struct ipam_error *reterr)
+int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size, struct ipam_error *reterr)
 {
     if (!endpoint->is_failed) {
         ssize_t n = nghttp2_session_mem_recv(endpoint->session, data, size);
@@ -387,8 +387,8 @@ void grpc_endpoint_shutdown(struct grpc_endpoint *endpoint)
     }
     endpoint->is_shut_down = true;
     int32_t last = nghttp2_session_get_last_proc_stream_id(endpoint->session);
-    endpoint_check(endpoint, nghttp2_submit_goaway(endpoint->session, NGHTTP2_FLAG_NONE, last,
-                                                   NGHTTP2_NO_ERROR, NULL, 0));
+    endpoint_check(endpoint,
+                   nghttp2_submit_goaway(endpoint->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
 }
 
 /* A client that can start no further call, as after GOAWAY or 2^30 calls, is done with its last
@@ -399,8 +399,7 @@ bool grpc_endpoint_done(const struct grpc_endpoint *endpoint)
     if (endpoint->out_begin < endpoint->out_end) {
         return false;
     }
-    if (endpoint->is_failed ||
-        (!nghttp2_session_want_read(session) && !nghttp2_session_want_write(session))) {
+    if (endpoint->is_failed || (!nghttp2_session_want_read(session) && !nghttp2_session_want_write(session))) {
         return true;
     }
     return !endpoint->is_server && endpoint->n_calls == 0 && !nghttp2_session_want_write(session) &&
