@@ -1,0 +1,120 @@
+#include "output.h"
+
+#include <string.h>
+
+#include "json_message.h"
+#include "text.h"
+#include "when.h"
+#include "yaml_out.h"
+
+#define COLUMN_GAP 3 /* as kubectl */
+
+const char *const output_format_names[OUTPUT_FORMATS] = {"table", "wide", "json", "yaml", "name"};
+
+bool output_is_structured(const struct output *output)
+{
+    return output->format == OUTPUT_JSON || output->format == OUTPUT_YAML;
+}
+
+static const char *cell_text(const struct output *output, const struct column *column, const void *row)
+{
+    const char *text = column->cell(output, row);
+    return text == NULL || text[0] == '\0' ? "<none>" : text_printable(output->arena, text);
+}
+
+static void put_cell(const struct output *output, const char *text, size_t width, bool last)
+{
+    fputs(text, output->out);
+    if (last)
+        fputc('\n', output->out);
+    else
+        fprintf(output->out, "%*s", (int)(width + COLUMN_GAP - text_width(text)), "");
+}
+
+static size_t choose_columns(const struct output *output, const struct view *view, const struct column **chosen)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < view->n_columns; i++) {
+        if (!view->columns[i].wide || output->format == OUTPUT_WIDE)
+            chosen[count++] = &view->columns[i];
+    }
+    return count;
+}
+
+static void output_table(const struct output *output, const struct view *view, const void *const *rows, size_t count)
+{
+    const struct column **columns = arena_alloc(output->arena, view->n_columns * sizeof(*columns));
+    size_t n = choose_columns(output, view, columns);
+    const char **cells = arena_alloc(output->arena, (count * n + 1) * sizeof(*cells));
+    size_t *widths = arena_zalloc(output->arena, n * sizeof(*widths));
+
+    for (size_t c = 0; c < n; c++)
+        widths[c] = text_width(columns[c]->header);
+    for (size_t i = 0; i < count * n; i++) {
+        cells[i] = cell_text(output, columns[i % n], rows[i / n]);
+        size_t width = text_width(cells[i]);
+        widths[i % n] = width > widths[i % n] ? width : widths[i % n];
+    }
+    for (size_t c = 0; c < n; c++)
+        put_cell(output, columns[c]->header, widths[c], c + 1 == n);
+    for (size_t i = 0; i < count * n; i++)
+        put_cell(output, cells[i], widths[i % n], (i + 1) % n == 0);
+}
+
+void output_rows(const struct output *output, const struct view *view, const void *const *rows, size_t count)
+{
+    if (output->format != OUTPUT_NAME) {
+        output_table(output, view, rows, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        fprintf(output->out, "%s\n", text_printable(output->arena, view->name(output, rows[i])));
+}
+
+void output_json(const struct output *output, json_t *json)
+{
+    if (output->format == OUTPUT_YAML) {
+        yaml_write(output->out, json);
+    } else {
+        json_dumpf(json, output->out, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        fputc('\n', output->out);
+    }
+    json_decref(json);
+}
+
+void output_message(const struct output *output, const ProtobufCMessage *message)
+{
+    output_json(output, json_message_encode(message));
+}
+
+const char *output_age(const struct output *output, bool known, int64_t since)
+{
+    char text[WHEN_AGE_MAX];
+    return known ? arena_strdup(output->arena, when_age(output->now - since, text)) : "<unknown>";
+}
+
+json_t *output_error_json(const struct ipam_error *error)
+{
+    json_t *details = json_object();
+
+    for (unsigned int i = 0; i < error->n_details; i++)
+        json_object_set_new(details, error->details[i].key, json_text(error->details[i].value));
+    return json_pack("{s:s, s:s, s:o, s:o, s:s}", "status", ipam_status_name(error->status), "reason",
+                     ipam_reason_name(error->reason), "message", json_text(error->message), "details", details,
+                     "remedy", ipam_reason_remedy(error->reason));
+}
+
+void output_error(FILE *err, enum output_format format, const struct ipam_error *error)
+{
+    if (format == OUTPUT_JSON) {
+        json_t *object = json_pack("{s:o}", "error", output_error_json(error));
+        json_dumpf(object, err, JSON_COMPACT);
+        fputc('\n', err);
+        json_decref(object);
+        return;
+    }
+    const char *remedy = ipam_reason_remedy(error->reason);
+    fprintf(err, "ipamc: %s\n", error->message);
+    if (remedy[0] != '\0')
+        fprintf(err, "       %s\n", remedy);
+}
