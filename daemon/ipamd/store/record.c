@@ -304,8 +304,10 @@ static void put_address(struct sink *sink, const struct field *field, const void
 {
     const struct ipam_addr *address = MEMBER(const struct ipam_addr, field, base);
     char text[IPAM_ADDR_TEXT_MAX];
-    if (address->family != IPAM_FAMILY_NONE)
-        put_text(sink, field->tag, ipam_addr_format_cidr(address, text), strlen(text));
+    if (address->family == IPAM_FAMILY_NONE)
+        return;
+    ipam_addr_format_cidr(address, text);
+    put_text(sink, field->tag, text, strlen(text));
 }
 
 static void get_address(struct source *source, const struct field *field, void *base)
