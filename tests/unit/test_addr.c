@@ -92,6 +92,12 @@ static void assert_round_trip(const struct ipam_addr *addr)
     assert_true(ipam_addr_equal(addr, &parsed));
 }
 
+/* A number of `bits` ones, 64 at most. */
+static uint64_t ones(unsigned int bits)
+{
+    return bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+}
+
 enum parser { ADDR, CIDR, RANGE, EXCLUSION };
 
 static int parse(enum parser parser, const char *text, struct ipam_error *reterr)
@@ -124,8 +130,7 @@ static void ipv4_text_round_trips(void **state)
         char text[IPAM_ADDR_TEXT_MAX], expected[INET_ADDRSTRLEN];
 
         assert_round_trip(&addr);
-        assert_string_equal(ipam_addr_format(&addr, text),
-                            inet_ntop(AF_INET, &theirs, expected, sizeof(expected)));
+        assert_string_equal(ipam_addr_format(&addr, text), inet_ntop(AF_INET, &theirs, expected, sizeof(expected)));
     }
 }
 
@@ -179,11 +184,9 @@ static void longest_texts_fit_their_buffers(void **state)
     char text[IPAM_ADDR_TEXT_MAX], both[IPAM_RANGE_TEXT_MAX];
 
     (void)state;
-    assert_string_equal(ipam_addr_format_cidr(&addr, text),
-                        "1111:1111:1111:1111:1111:1111:1111:1111/128");
-    assert_string_equal(
-        ipam_range_format(&range, both),
-        "1111:1111:1111:1111:1111:1111:1111:1111-1111:1111:1111:1111:1111:1111:1111:1112");
+    assert_string_equal(ipam_addr_format_cidr(&addr, text), "1111:1111:1111:1111:1111:1111:1111:1111/128");
+    assert_string_equal(ipam_range_format(&range, both),
+                        "1111:1111:1111:1111:1111:1111:1111:1111-1111:1111:1111:1111:1111:1111:1111:1112");
     addr = (struct ipam_addr){0};
     assert_string_equal(ipam_addr_format_cidr(&addr, text), "");
 }
@@ -197,24 +200,17 @@ static void refusals_say_what_to_write_instead(void **state)
         {ADDR, "010.0.0.5", "\"010.0.0.5\" has leading zeros: write 10.0.0.5"},
         {ADDR, "10.00.0.5/32", "\"10.00.0.5\" has leading zeros: write 10.0.0.5"},
         {ADDR, "10.0.0.5/24", "\"10.0.0.5/24\" is a prefix: write 10.0.0.5/32 for one address"},
-        {ADDR, "2001:db8::/64",
-         "\"2001:db8::/64\" is a prefix: write 2001:db8::/128 for one address"},
-        {ADDR, "::ffff:10.0.0.5",
-         "\"::ffff:10.0.0.5\" is an IPv4-mapped IPv6 address: write 10.0.0.5"},
-        {ADDR, "::ffff:a00:5/128",
-         "\"::ffff:a00:5\" is an IPv4-mapped IPv6 address: write 10.0.0.5"},
+        {ADDR, "2001:db8::/64", "\"2001:db8::/64\" is a prefix: write 2001:db8::/128 for one address"},
+        {ADDR, "::ffff:10.0.0.5", "\"::ffff:10.0.0.5\" is an IPv4-mapped IPv6 address: write 10.0.0.5"},
+        {ADDR, "::ffff:a00:5/128", "\"::ffff:a00:5\" is an IPv4-mapped IPv6 address: write 10.0.0.5"},
         {ADDR, "fe80::1%eth0", "\"fe80::1%eth0\" has a zone: write \"fe80::1\""},
         {ADDR, "", "an address is empty: write it as 192.0.2.1 or 2001:db8::1"},
         {ADDR, "web", "\"web\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
         {ADDR, "10.0.0", "\"10.0.0\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
-        {ADDR, " 10.0.0.1",
-         "\" 10.0.0.1\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
-        {ADDR, "10.0.0.1\n",
-         "\"10.0.0.1\\x0A\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
-        {ADDR, "10.0.0.256",
-         "\"10.0.0.256\" is not an address: each of its four numbers is at most 255"},
-        {ADDR, "10.0.0.1/33",
-         "\"10.0.0.1/33\" has no prefix length from 0 to 32: write it as 10.0.0.0/24"},
+        {ADDR, " 10.0.0.1", "\" 10.0.0.1\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
+        {ADDR, "10.0.0.1\n", "\"10.0.0.1\\x0A\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
+        {ADDR, "10.0.0.256", "\"10.0.0.256\" is not an address: each of its four numbers is at most 255"},
+        {ADDR, "10.0.0.1/33", "\"10.0.0.1/33\" has no prefix length from 0 to 32: write it as 10.0.0.0/24"},
         {CIDR, "10.0.0.5/24",
          "\"10.0.0.5/24\" has host bits set: write 10.0.0.0/24 for the range or 10.0.0.5/32 for "
          "the address"},
@@ -223,16 +219,13 @@ static void refusals_say_what_to_write_instead(void **state)
          "2001:db8::5/128 for "
          "the address"},
         {CIDR, "10.0.0.5", "\"10.0.0.5\" has no prefix length: write 10.0.0.5/32 for one address"},
-        {CIDR, "2001:db8::/129",
-         "\"2001:db8::/129\" has no prefix length from 0 to 128: write it as 2001:db8::/64"},
+        {CIDR, "2001:db8::/129", "\"2001:db8::/129\" has no prefix length from 0 to 128: write it as 2001:db8::/64"},
         {RANGE, "10.0.0.9-10.0.0.1", "\"10.0.0.9-10.0.0.1\" is reversed: write 10.0.0.1-10.0.0.9"},
-        {RANGE, "10.0.0.1-2001:db8::1",
-         "\"10.0.0.1-2001:db8::1\" mixes IPv4 and IPv6: write one range for each"},
+        {RANGE, "10.0.0.1-2001:db8::1", "\"10.0.0.1-2001:db8::1\" mixes IPv4 and IPv6: write one range for each"},
         {RANGE, "10.0.0.1/32-10.0.0.2/32",
          "\"10.0.0.1/32-10.0.0.2/32\" has a prefix length in a range: write it as "
          "10.0.0.1-10.0.0.9"},
-        {RANGE, "10.0.0.1-5",
-         "range \"10.0.0.1-5\": \"5\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
+        {RANGE, "10.0.0.1-5", "range \"10.0.0.1-5\": \"5\" is not an address: write it as 192.0.2.1 or 2001:db8::1"},
         {RANGE, "10.0.0.0/24", "\"10.0.0.0/24\" is a prefix: write 10.0.0.0/32 for one address"},
         {EXCLUSION, "10.0.0.5/24",
          "\"10.0.0.5/24\" has host bits set: write 10.0.0.0/24 for the range or 10.0.0.5/32 for "
@@ -345,7 +338,7 @@ static void overlong_text_is_quoted_cut_and_printable(void **state)
 
     (void)state;
     memset(text, '1', sizeof(text) - 1);
-    memcpy(text + 61, "€€", 6); /* the cut falls inside the second one */
+    memcpy(text + 60, "€€", 6); /* the cut falls inside the second one */
     text[3] = '\t';
     text[sizeof(text) - 1] = '\0';
     for (enum parser parser = ADDR; parser <= EXCLUSION; parser++) {
@@ -410,12 +403,12 @@ static void every_prefix_length_round_trips(void **state)
 
         cidr.network = family == IPAM_IPV4 ? random_ipv4() : random_ipv6();
         cidr.network.lo = bits >= 64 ? 0 : cidr.network.lo >> bits << bits;
-        cidr.network.hi = bits >= 128 ? 0
-                          : bits > 64 ? cidr.network.hi >> (bits - 64) << (bits - 64)
-                                      : cidr.network.hi;
+        cidr.network.hi = bits >= 128 ? 0 : bits > 64 ? cidr.network.hi >> (bits - 64) << (bits - 64) : cidr.network.hi;
         snprintf(whole, sizeof(whole), "%s/%u", ipam_addr_format(&cidr.network, text), length);
         range = ipam_cidr_range(&cidr);
         assert_int_equal(ipam_range_size(&range), bits >= 64 ? UINT64_MAX : UINT64_C(1) << bits);
+        assert_int_equal(range.last.lo - range.first.lo, ones(bits));
+        assert_int_equal(range.last.hi - range.first.hi, bits > 64 ? ones(bits - 64) : 0);
         assert_int_equal(ipam_exclusion_parse(whole, &again, NULL), 0);
         assert_true(ipam_addr_equal(&again.first, &cidr.network));
         assert_true(ipam_addr_equal(&again.last, &range.last));
