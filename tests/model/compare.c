@@ -366,6 +366,7 @@ void compare_changes(struct world *world, const struct model *model)
         expect_number(world, "revision of change", (int64_t)change->revision,
                       (int64_t)(model->revision - model->n_changes + 1 + i));
         expect_number(world, "time of change", change->at.ns, model->now);
+        expect_text(world, "actor", change->actor.command, i < world->by_itself ? "" : "model");
     }
     expect_number(world, "number of changes", (int64_t)changes->count, (int64_t)model->n_changes);
 }

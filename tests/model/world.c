@@ -336,6 +336,7 @@ void world_step(struct world *world)
     }
     turn.model->n_changes = 0;
     model_time(turn.model, turn.ctx.now.ns);
+    world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);
     if (turn.dry_run)
         world->model.n_changes = 0;
