@@ -16,8 +16,7 @@ static unsigned int family_bits(enum ipam_family family)
 
 const char *ipam_family_name(enum ipam_family family)
 {
-    static const char *const names[] = {
-        [IPAM_FAMILY_NONE] = "", [IPAM_IPV4] = "ipv4", [IPAM_IPV6] = "ipv6"};
+    static const char *const names[] = {[IPAM_FAMILY_NONE] = "", [IPAM_IPV4] = "ipv4", [IPAM_IPV6] = "ipv6"};
     size_t i = (size_t)family;
 
     return names[i < sizeof(names) / sizeof(names[0]) ? i : IPAM_FAMILY_NONE];
@@ -44,8 +43,7 @@ bool ipam_addr_equal(const struct ipam_addr *a, const struct ipam_addr *b)
 
 bool ipam_range_contains(const struct ipam_range *range, const struct ipam_addr *addr)
 {
-    return ipam_addr_compare(&range->first, addr) <= 0 &&
-           ipam_addr_compare(addr, &range->last) <= 0;
+    return ipam_addr_compare(&range->first, addr) <= 0 && ipam_addr_compare(addr, &range->last) <= 0;
 }
 
 struct ipam_addr ipam_addr_add(const struct ipam_addr *addr, uint64_t n)
@@ -109,11 +107,30 @@ struct ipam_range ipam_cidr_usable(const struct ipam_cidr *cidr, bool *ret_clipp
 
 /* ---- Formatting ---- */
 
+/* Not sprintf, which would be most of the cost of an answer's text. */
+static char *put_number(char *out, unsigned int value, unsigned int base)
+{
+    char reversed[8];
+    int count = 0;
+
+    do {
+        reversed[count++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value > 0);
+    while (count > 0)
+        *out++ = reversed[--count];
+    *out = '\0';
+    return out;
+}
+
 static char *format_ipv4(uint64_t value, char *out)
 {
-    return out + sprintf(out, "%u.%u.%u.%u", (unsigned int)(value >> 24 & 255),
-                         (unsigned int)(value >> 16 & 255), (unsigned int)(value >> 8 & 255),
-                         (unsigned int)(value & 255));
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        out = put_number(out, (unsigned int)(value >> shift) & 255, 10);
+        if (shift > 0)
+            *out++ = '.';
+    }
+    return out;
 }
 
 static unsigned int group_of(const struct ipam_addr *addr, int i)
@@ -147,14 +164,16 @@ static char *format_ipv6(const struct ipam_addr *addr, char *out)
 
     for (int i = 0; i < 8; i++) {
         if (i == start) {
-            out += sprintf(out, "::");
+            *out++ = ':';
+            *out++ = ':';
             i += zeros - 1;
-        } else {
-            const char *colon = i > 0 && i != start + zeros ? ":" : "";
-
-            out += sprintf(out, "%s%x", colon, group_of(addr, i));
+            continue;
         }
+        if (i > 0 && i != start + zeros)
+            *out++ = ':';
+        out = put_number(out, group_of(addr, i), 16);
     }
+    *out = '\0';
     return out;
 }
 
@@ -176,8 +195,10 @@ const char *ipam_addr_format_cidr(const struct ipam_addr *addr, char text[IPAM_A
 {
     char *end = format_end(addr, text);
 
-    if (addr->family != IPAM_FAMILY_NONE)
-        sprintf(end, "/%u", family_bits(addr->family));
+    if (addr->family != IPAM_FAMILY_NONE) {
+        *end++ = '/';
+        put_number(end, family_bits(addr->family), 10);
+    }
     return text;
 }
 
@@ -224,8 +245,8 @@ static int refuse(const struct piece *piece, const char *what)
 {
     struct quote quoted;
 
-    return ipam_error_set(piece->reterr, IPAM_REASON_INVALID_ADDRESS, "%s %s",
-                          quote(piece->text, piece->size, &quoted), what);
+    return ipam_error_set(piece->reterr, IPAM_REASON_INVALID_ADDRESS, "%s %s", quote(piece->text, piece->size, &quoted),
+                          what);
 }
 
 static int refuse_junk(const struct piece *piece)
@@ -293,8 +314,7 @@ static int refuse_mapped(const struct piece *piece, uint64_t lo)
     struct ipam_addr addr = {.family = IPAM_IPV4, .lo = lo & UINT32_MAX};
     char text[IPAM_ADDR_TEXT_MAX], what[128];
 
-    snprintf(what, sizeof(what), "is an IPv4-mapped IPv6 address: write %s",
-             ipam_addr_format(&addr, text));
+    snprintf(what, sizeof(what), "is an IPv4-mapped IPv6 address: write %s", ipam_addr_format(&addr, text));
     return refuse(piece, what);
 }
 
@@ -323,8 +343,7 @@ static int refuse_zone(const struct piece *piece, const char *percent)
     struct quote bare;
     char what[2 * QUOTE_MAX];
 
-    snprintf(what, sizeof(what), "has a zone: write %s",
-             quote(piece->text, (size_t)(percent - piece->text), &bare));
+    snprintf(what, sizeof(what), "has a zone: write %s", quote(piece->text, (size_t)(percent - piece->text), &bare));
     return refuse(piece, what);
 }
 
@@ -345,8 +364,7 @@ static int parse_bare(const struct piece *piece, struct ipam_addr *ret)
 
 /* "a" or "a/n". *ret_length is the family's full length and *ret_slash false when there is no "/n".
  */
-static int parse_prefix(const struct piece *piece, struct ipam_addr *ret, unsigned int *ret_length,
-                        bool *ret_slash)
+static int parse_prefix(const struct piece *piece, struct ipam_addr *ret, unsigned int *ret_length, bool *ret_slash)
 {
     const char *end = piece->text + piece->size;
     const char *slash = memchr(piece->text, '/', piece->size);
@@ -363,12 +381,10 @@ static int parse_prefix(const struct piece *piece, struct ipam_addr *ret, unsign
         const char *at = slash + 1;
         size_t digits = read_digits(&at, end, 3, ret_length);
 
-        if (digits == 0 || at != end || (digits > 1 && slash[1] == '0') ||
-            *ret_length > family_bits(addr.family))
-            return refuse(piece,
-                          addr.family == IPAM_IPV4
-                              ? "has no prefix length from 0 to 32: write it as 10.0.0.0/24"
-                              : "has no prefix length from 0 to 128: write it as 2001:db8::/64");
+        if (digits == 0 || at != end || (digits > 1 && slash[1] == '0') || *ret_length > family_bits(addr.family))
+            return refuse(piece, addr.family == IPAM_IPV4
+                                     ? "has no prefix length from 0 to 32: write it as 10.0.0.0/24"
+                                     : "has no prefix length from 0 to 128: write it as 2001:db8::/64");
     }
     *ret = addr;
     return 0;
@@ -384,8 +400,7 @@ static int parse_address(const struct piece *piece, struct ipam_addr *ret)
     if (parse_prefix(piece, &addr, &length, &slash) < 0)
         return -1;
     if (length != family_bits(addr.family)) {
-        snprintf(what, sizeof(what), "is a prefix: write %s for one address",
-                 ipam_addr_format_cidr(&addr, text));
+        snprintf(what, sizeof(what), "is a prefix: write %s for one address", ipam_addr_format_cidr(&addr, text));
         return refuse(piece, what);
     }
     *ret = addr;
@@ -409,8 +424,7 @@ static int parse_cidr(const struct piece *piece, struct ipam_cidr *ret)
     mask = host_mask(addr.family, length);
     masked = (struct ipam_addr){addr.hi & ~mask.hi, addr.lo & ~mask.lo, addr.family};
     if (!ipam_addr_equal(&addr, &masked)) {
-        snprintf(what, sizeof(what),
-                 "has host bits set: write %s/%u for the range or %s for the address",
+        snprintf(what, sizeof(what), "has host bits set: write %s/%u for the range or %s for the address",
                  ipam_addr_format(&masked, network), length, text);
         return refuse(piece, what);
     }
@@ -430,8 +444,7 @@ static int parse_range(const struct piece *piece, const char *dash, struct ipam_
         return refuse(piece, "has a prefix length in a range: write it as 10.0.0.1-10.0.0.9");
     if (parse_bare(&first, &range.first) < 0 || parse_bare(&last, &range.last) < 0)
         return ipam_error_prefix(piece->reterr, "range \"%.*s\"",
-                                 piece->size > QUOTE_MAX ? QUOTE_MAX : (int)piece->size,
-                                 piece->text);
+                                 piece->size > QUOTE_MAX ? QUOTE_MAX : (int)piece->size, piece->text);
     if (range.first.family != range.last.family)
         return refuse(piece, "mixes IPv4 and IPv6: write one range for each");
     if (ipam_addr_compare(&range.first, &range.last) > 0) {
