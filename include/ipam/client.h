@@ -18,6 +18,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define IPAM_DEFAULT_SOCKET     "/run/ipamd/ipamd.sock"
 #define IPAM_DEFAULT_TIMEOUT_MS 10000
@@ -105,6 +106,7 @@ bool ipam_channel_connected(const struct ipam_channel *channel);
 
 #endif /* UV_H */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
