@@ -268,6 +268,7 @@ static void on_request(struct grpc_call *stream, void *user)
     struct rpc_call *call = arena_zalloc(grpc_call_arena(stream), sizeof *call);
     call->server = server;
     call->stream = stream;
+    call->waiter.done = call_durable;
     call->deadline = deadline_of(call);
     call->link.prev = server->calls.prev;
     call->link.next = &server->calls;
