@@ -228,9 +228,10 @@ static bool is_set(const ProtobufCFieldDescriptor *field, const char *base)
         return *(ProtobufCMessage *const *)(const void *)(base + field->offset) != NULL;
     if (field->label != PROTOBUF_C_LABEL_OPTIONAL || oneof)
         return true;
-    const void *text = *(void *const *)(const void *)(base + field->offset);
-    if (field->type == PROTOBUF_C_TYPE_STRING)
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        const void *text = *(void *const *)(const void *)(base + field->offset);
         return text != NULL && text != field->default_value;
+    }
     return *(const protobuf_c_boolean *)(const void *)(base + field->quantifier_offset) != 0;
 }
 
