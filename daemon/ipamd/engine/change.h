@@ -76,15 +76,15 @@ struct claim_record {
     enum claim_state state;
     const char *pool;         /* "" for a manual claim */
     struct ipam_addr address; /* BOUND, COOLING, and RELEASED if it had one */
-    const char *requested;    /* WAITING: as the owner wrote it, perhaps unreadable; later: the address, bare. "": any */
-    const char *preferred;    /* WAITING: the hint of the request, "" for none; else "" */
-    bool dual;                /* WAITING: granted together with the owner's other family or not at all */
-    enum ipam_reason reason;  /* WAITING: why */
+    const char *requested;   /* WAITING: as the owner wrote it, perhaps unreadable; later: the address, bare. "": any */
+    const char *preferred;   /* WAITING: the hint of the request, "" for none; else "" */
+    bool dual;               /* WAITING: granted together with the owner's other family or not at all */
+    enum ipam_reason reason; /* WAITING: why */
     const char *message;
     struct wall_time created_at;
     struct wall_time allocated_at;  /* BOUND (when it got the address), COOLING, RELEASED if it had one; else 0 */
     struct wall_time cooling_until; /* COOLING; else 0 */
-    uint64_t waiting_since; /* WAITING: revision at which it joined the queue with these terms; else 0 */
+    uint64_t waiting_since;         /* WAITING: revision at which it joined the queue with these terms; else 0 */
 };
 
 enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2 };

@@ -10,7 +10,7 @@
  * until the next engine_ call or the end of ctx->arena or ctx->changes, whichever is first.
  *
  * The order of changes in a batch, so that equal calls make equal histories:
- *  1. cooling that ended, by (cooling_until, id), and what follows from it as in 3 to 5: a part of its own;
+ *  1. cooling that ended, by (cooling_until, id), then the queue (5): a part of its own, with an empty actor {0, "", ""};
  *  2. what was asked for, as each function says;
  *  3. DRAINING pools through which no bound claim is left any more: REMOVED, the oldest first;
  *  4. if a pool changed or went: rejected pools. The oldest that can be accepted is; then again from the oldest, until none
@@ -141,7 +141,8 @@ struct pool_views {
 };
 
 /* Pools with a name after `after` in byte order ("" for all), at most `limit`. */
-void engine_pools_list(struct engine *engine, const char *after, size_t limit, struct arena *arena, struct pool_views *ret);
+void engine_pools_list(struct engine *engine, const char *after, size_t limit, struct arena *arena,
+                       struct pool_views *ret);
 
 /* ---- Claims --------------------------------------------------------------------------------------------------- */
 
@@ -231,9 +232,10 @@ int engine_claims_of(struct engine *engine, const char *kind, const char *name, 
                      struct claim_views *ret, struct ipam_error *reterr);
 
 struct claim_filter {
-    const char *pool, *kind;         /* "" for any */
-    enum claim_state state;          /* 0: WAITING and BOUND; CLAIM_COOLING must be asked for */
-    const struct ipam_addr *address; /* NULL for any; BOUND or COOLING claim of this address, then `state` 0 means both */
+    const char *pool, *kind; /* "" for any */
+    enum claim_state state;  /* 0: WAITING and BOUND; CLAIM_COOLING must be asked for */
+    const struct ipam_addr
+        *address; /* NULL for any; BOUND or COOLING claim of this address, then `state` 0 means both */
 };
 
 /* Claims with an id after `after_id` in order of id, at most `limit`, looking at no more than `scan` claims; *ret_last is

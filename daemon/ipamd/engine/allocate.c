@@ -1,0 +1,388 @@
+#include "internal.h"
+
+/* A call of engine_allocate, as far as it has been read. */
+struct allocation {
+    const struct allocate_args *args;
+    uint64_t owner_hash;
+    unsigned int families, fit, unfit; /* asked for; of these, bound on these terms, or on others */
+    bool rememberable;                 /* texts can be kept with a waiting claim */
+    struct request request;
+};
+
+/* ---- Which family each text is for ---- */
+
+static const char *text_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+static bool reads_as_ipv6(const char *text)
+{
+    struct ipam_addr address;
+
+    return !ipam_addr_parse(text, &address, NULL) && address.family == IPAM_IPV6;
+}
+
+static unsigned int pool_families(const struct pool *pool)
+{
+    unsigned int families = 0;
+
+    for (unsigned int f = 0; pool && f < FAMILIES; f++)
+        if (pool->plan.families[f].capacity)
+            families |= 1u << f;
+    return families;
+}
+
+static unsigned int families_of(const struct allocate_args *args, const struct pool *pool)
+{
+    unsigned int families = args->families;
+
+    if (families)
+        return families;
+    if (!text_empty(args->address))
+        families |= reads_as_ipv6(args->address) ? FAMILY_SET_IPV6 : FAMILY_SET_IPV4;
+    if (!text_empty(args->ipv6_address))
+        families |= FAMILY_SET_IPV6;
+    if (families)
+        return families;
+    return pool_families(pool) == FAMILY_SET_IPV6 ? FAMILY_SET_IPV6 : FAMILY_SET_IPV4;
+}
+
+static bool read_address(const char *text, unsigned int family, struct ipam_addr *ret)
+{
+    return *text && !ipam_addr_parse(text, ret, NULL) && family_index(ret->family) == family;
+}
+
+static void read_demand(struct allocation *allocation, unsigned int family, const char *text, const char *hint)
+{
+    struct demand *demand = &allocation->request.demands[family];
+
+    demand->text = text;
+    demand->given = *text;
+    demand->readable = read_address(text, family, &demand->address);
+    demand->hinted = !*text && read_address(hint, family, &demand->hint);
+    demand->hint_text = demand->hinted ? hint : "";
+    if (!text_printable(text, ENGINE_ADDRESS_MAX))
+        allocation->rememberable = false;
+}
+
+static int read_demands(struct allocation *allocation, struct ipam_error *reterr)
+{
+    const struct allocate_args *args = allocation->args;
+    const char *text = text_or_empty(args->address), *ipv6 = text_or_empty(args->ipv6_address);
+    const char *hint = text_or_empty(args->preferred_address);
+    const char *ipv6_hint = text_or_empty(args->preferred_ipv6_address);
+    bool ipv6_alone = allocation->families == FAMILY_SET_IPV6;
+
+    if (ipv6_alone && *text && *ipv6)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: address and ipv6_address are both given, but only "
+                              "an ipv6 address is asked for; give one of them");
+    if (!(allocation->families & FAMILY_SET_IPV6) && *ipv6)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: ipv6_address is given, but only an ipv4 address is "
+                              "asked for; ask for family dual or leave it out");
+    allocation->rememberable = true;
+    if (!ipv6_alone)
+        read_demand(allocation, 0, text, hint);
+    if (ipv6_alone)
+        read_demand(allocation, 1, *ipv6 ? ipv6 : text, *ipv6_hint ? ipv6_hint : hint);
+    else
+        read_demand(allocation, 1, ipv6, ipv6_hint);
+    return 0;
+}
+
+static int check_manual(const struct allocation *allocation, struct ipam_error *reterr)
+{
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        if ((allocation->families & 1u << f) && !allocation->request.demands[f].given)
+            return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                                  "invalid request: neither a pool nor an %s address is given; "
+                                  "give one of them",
+                                  ipam_family_name(family_at(f)));
+    return 0;
+}
+
+/* ---- What the owner has ---- */
+
+static bool claim_fits(const struct claim *claim, const struct request *request)
+{
+    const struct demand *demand = &request->demands[claim->family];
+    struct ipam_addr address = claim_address(claim);
+
+    if (claim->pool ? strcmp(claim->pool->name, request->pool_name) : *request->pool_name)
+        return false;
+    return !demand->given || (demand->readable && ipam_addr_equal(&address, &demand->address));
+}
+
+static void find_claims(struct allocation *allocation)
+{
+    const struct owner *owner = allocation->request.owner;
+
+    for (unsigned int f = 0; owner && f < FAMILIES; f++) {
+        const struct claim *claim = owner->active[f];
+
+        if (!(allocation->families & 1u << f) || !claim || claim->state != CLAIM_BOUND)
+            continue;
+        if (claim_fits(claim, &allocation->request))
+            allocation->fit |= 1u << f;
+        else
+            allocation->unfit |= 1u << f;
+    }
+    allocation->request.families = allocation->families & ~allocation->fit;
+}
+
+/* Everything up to INVALID_REQUEST. */
+static int read_args(struct engine *engine, const struct allocate_args *args, struct allocation *ret,
+                     struct ipam_error *reterr)
+{
+    const char *pool = text_or_empty(args->pool);
+
+    *ret = (struct allocation){.args = args, .request.pool_name = pool};
+    if (text_check_owner(&args->owner, reterr) < 0)
+        return -1;
+    if (args->families > FAMILY_SET_DUAL)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: unknown family; give ipv4, ipv6, dual or none");
+    if (*pool && !text_pool_name(pool))
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: \"%.64s\" is no pool name; names are lower-case "
+                              "letters, digits, '-' and '.', such as main-vip-pool",
+                              pool);
+    ret->owner_hash = owner_hash(engine, args->owner.kind, args->owner.name);
+    ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
+    ret->request.pool = *pool ? pool_listed(engine, pool) : NULL;
+    ret->families = families_of(args, ret->request.pool);
+    if (read_demands(ret, reterr) < 0 || (!*pool && check_manual(ret, reterr) < 0))
+        return -1;
+    find_claims(ret);
+    return 0;
+}
+
+static int refuse_claim_exists(const struct allocation *allocation, struct ipam_error *reterr)
+{
+    unsigned int family = allocation->unfit & FAMILY_SET_IPV4 ? 0 : 1;
+    const struct claim *claim = allocation->request.owner->active[family];
+    const struct owner_ref *who = &allocation->args->owner;
+    struct ipam_addr address = claim_address(claim);
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    ipam_error_set(reterr, IPAM_REASON_CLAIM_EXISTS,
+                   "claim exists: %s/%s holds %s%s%s; ask on the same terms, set replace to swap "
+                   "it, or release it first",
+                   who->kind, who->name, ipam_addr_format(&address, text), claim->pool ? " from pool " : ", manually",
+                   claim->pool ? claim->pool->name : "");
+    ipam_error_add(reterr, "address", text);
+    if (claim->pool)
+        ipam_error_add(reterr, "pool", claim->pool->name);
+    return -1;
+}
+
+/* ---- Granting ---- */
+
+static void rebind(struct engine *engine, struct claim *claim, const char *uid)
+{
+    struct target target = {.claim = claim, .pool = claim->pool};
+    struct claim_record record;
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    if (text_empty(uid) || (claim->uid && !strcmp(claim->uid, uid)))
+        return;
+    claim_record_of(claim, &record);
+    record.requested = claim_requested(claim, text);
+    record.owner.uid = uid;
+    emit_claim(engine, &target, &record);
+}
+
+static void grant_all(struct engine *engine, struct allocation *allocation, const struct grant grants[FAMILIES])
+{
+    const struct owner_ref *given = &allocation->args->owner;
+    struct owner_ref who = {given->kind, given->name, text_or_empty(given->uid)};
+    struct request *request = &allocation->request;
+
+    undual_emit(engine, request->owner, request->families ? request->families : FAMILY_SET_DUAL);
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        if (allocation->fit & 1u << f)
+            rebind(engine, request->owner->active[f], who.uid);
+        else if (request->families & 1u << f)
+            request->owner = grant_emit(engine, request, f, &grants[f], &who, allocation->owner_hash)->owner;
+    }
+}
+
+/* Its last claim may have gone, and itself with it. */
+static void give_back_unfit(struct engine *engine, struct allocation *allocation)
+{
+    const struct owner_ref *who = &allocation->args->owner;
+    struct claim *active[FAMILIES] = {allocation->request.owner->active[0], allocation->request.owner->active[1]};
+
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        if (allocation->unfit & 1u << f)
+            release_emit(engine, active[f]);
+    allocation->request.owner = owner_find(engine, allocation->owner_hash, who->kind, who->name);
+}
+
+/* ---- Waiting ---- */
+
+static const struct claim *waiting_claim(const struct request *request, unsigned int family)
+{
+    const struct claim *claim = request->owner ? request->owner->active[family] : NULL;
+
+    return claim && claim->state == CLAIM_WAITING ? claim : NULL;
+}
+
+static bool same_terms(const struct request *request)
+{
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        const struct claim *claim = waiting_claim(request, f);
+
+        if (!(request->families & 1u << f))
+            continue;
+        if (!claim || strcmp(claim->pool ? claim->pool->name : "", request->pool_name) ||
+            claim->wait->dual != (request->families == FAMILY_SET_DUAL) ||
+            !text_same_address(claim->wait->requested, request->demands[f].text, family_at(f)))
+            return false;
+    }
+    return true;
+}
+
+/* The place is kept; who it is for and what it would rather have may be new. */
+static void wait_on(struct engine *engine, struct claim *claim, const struct demand *demand, const char *uid)
+{
+    struct target target = {.claim = claim, .pool = claim->pool};
+    struct claim_record record;
+
+    claim_record_of(claim, &record);
+    if (!text_empty(uid))
+        record.owner.uid = uid;
+    if (*demand->hint_text)
+        record.preferred = demand->hint_text;
+    if (!strcmp(record.owner.uid, claim->uid ? claim->uid : "") && !strcmp(record.preferred, claim->wait->preferred))
+        return;
+    emit_claim(engine, &target, &record);
+}
+
+static struct claim *wait_anew(struct engine *engine, const struct allocation *allocation, unsigned int family,
+                               enum ipam_reason reason, const char *message)
+{
+    const struct request *request = &allocation->request;
+    const struct owner_ref *who = &allocation->args->owner;
+    struct claim *claim = request->owner ? request->owner->active[family] : NULL;
+    struct target target = {claim, request->owner, request->pool, allocation->owner_hash};
+    const char *uid = text_or_empty(who->uid);
+    struct claim_record record = {
+        .id = claim ? claim->id : next_revision(engine),
+        .owner = {who->kind, who->name, *uid || !claim || !claim->uid ? uid : claim->uid},
+        .family = family_at(family),
+        .state = CLAIM_WAITING,
+        .pool = request->pool_name,
+        .requested = request->demands[family].text,
+        .preferred = request->demands[family].hint_text,
+        .dual = request->families == FAMILY_SET_DUAL,
+        .reason = reason,
+        .message = message,
+        .created_at = {claim ? claim->created_at : engine->now},
+        .waiting_since = next_revision(engine),
+    };
+
+    return emit_claim(engine, &target, &record);
+}
+
+static void enqueue(struct engine *engine, struct allocation *allocation, const struct refusal *refusal)
+{
+    struct request *request = &allocation->request;
+    bool same = same_terms(request);
+    const char *uid = allocation->args->owner.uid;
+    struct ipam_error error;
+
+    refusal_error(refusal, &error);
+    if (!same)
+        undual_emit(engine, request->owner, request->families);
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        if (allocation->fit & 1u << f)
+            rebind(engine, request->owner->active[f], text_or_empty(uid));
+        else if (same && (request->families & 1u << f))
+            wait_on(engine, request->owner->active[f], &request->demands[f], uid);
+        else if (request->families & 1u << f)
+            request->owner = wait_anew(engine, allocation, f, refusal->reason, error.message)->owner;
+    }
+}
+
+/* ---- The call ---- */
+
+static bool may_enqueue(const struct allocation *allocation, const struct refusal *refusal)
+{
+    return allocation->args->enqueue && !allocation->unfit &&
+           (refusal->reason != IPAM_REASON_INVALID_ADDRESS || allocation->rememberable);
+}
+
+/* Whether an address can be read is asked of all families, those that are bound already too. */
+static bool find_unreadable(const struct allocation *allocation, struct refusal *ret)
+{
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        const struct demand *demand = &allocation->request.demands[f];
+
+        if (!(allocation->families & 1u << f) || !demand->given || demand->readable)
+            continue;
+        *ret = (struct refusal){IPAM_REASON_INVALID_ADDRESS, f, &allocation->request, NULL};
+        return true;
+    }
+    return false;
+}
+
+static int refused(struct engine *engine, struct allocation *allocation, const struct refusal *refusal,
+                   struct ipam_error *reterr)
+{
+    if (!may_enqueue(allocation, refusal))
+        return refusal_error(refusal, reterr);
+    enqueue(engine, allocation, refusal);
+    return 0;
+}
+
+static int allocate(struct engine *engine, struct allocation *allocation, struct ipam_error *reterr)
+{
+    struct grant grants[FAMILIES];
+    struct refusal refusal;
+    struct batch_mark mark;
+    int status;
+
+    if (find_unreadable(allocation, &refusal))
+        return refused(engine, allocation, &refusal, reterr);
+    if (allocation->unfit && !allocation->args->replace)
+        return refuse_claim_exists(allocation, reterr);
+    if (allocation->unfit) {
+        batch_mark(engine, &mark);
+        give_back_unfit(engine, allocation);
+    }
+    if (!allocation->request.families || !decide(engine, &allocation->request, grants, &refusal)) {
+        grant_all(engine, allocation, grants);
+        return 0;
+    }
+    status = refused(engine, allocation, &refusal, reterr);
+    if (allocation->unfit)
+        batch_back(engine, &mark);
+    return status;
+}
+
+static void view_claims(struct engine *engine, const struct allocation *allocation, struct arena *arena,
+                        struct claim_views *ret)
+{
+    ret->items = arena_alloc(arena, FAMILIES * sizeof(*ret->items));
+    ret->count = 0;
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        if (allocation->families & 1u << f)
+            ret->items[ret->count++] = claim_view_of(engine, allocation->request.owner->active[f], arena);
+}
+
+int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const struct allocate_args *args,
+                    struct claim_views *ret, struct ipam_error *reterr)
+{
+    struct allocation allocation;
+    struct batch batch;
+
+    batch_begin(engine, &batch, ctx, args->dry_run);
+    if (read_args(engine, args, &allocation, reterr) < 0 || allocate(engine, &allocation, reterr) < 0)
+        return batch_end(engine, -1);
+    batch_settle(engine);
+    view_claims(engine, &allocation, ctx->arena, ret);
+    return batch_end(engine, 0);
+}

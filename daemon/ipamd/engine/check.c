@@ -1,0 +1,175 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+#define SMALL_ENGINE 200 /* claims up to which every call is checked in debug builds */
+#define CHECK_EVERY  512 /* calls, of larger ones */
+
+#ifndef NDEBUG
+void engine_check_some(struct engine *engine)
+{
+    if (engine->n_ids <= SMALL_ENGINE || ++engine->n_checks % CHECK_EVERY == 0)
+        engine_check(engine);
+}
+#endif
+
+#define REQUIRE(holds) require(holds, #holds, __LINE__)
+
+static void require(bool holds, const char *what, int line)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "engine: invariant of line %d does not hold: %s\n", line, what);
+    abort();
+}
+
+/* ---- Claims ---- */
+
+static void check_cooling(const struct engine *engine, const struct claim *claim)
+{
+    const struct cooling *cooling = claim->cooling;
+
+    REQUIRE(cooling->heap_index < engine->n_heap);
+    REQUIRE(engine->heap[cooling->heap_index] == claim);
+    REQUIRE(!cooling->older || cooling->older->revision < claim->revision);
+    REQUIRE(!cooling->older || cooling->older->owner == claim->owner);
+    REQUIRE(cooling->newer ? cooling->newer->cooling->older == claim : claim->owner->cooling == claim);
+    REQUIRE(cooling->until > engine->revision_at);
+}
+
+/* On the lists where what blocks it has it found, and not to be granted. */
+static void check_wait(const struct engine *engine, struct wait *wait)
+{
+    struct wait *peer = wait_peer(wait), *lead = wait_lead(wait);
+    struct grant grants[FAMILIES];
+    struct request request;
+    struct refusal refusal;
+
+    REQUIRE(wait->since <= engine->revision);
+    REQUIRE(!peer || wait_peer(peer) == wait);
+    REQUIRE(!wait->dual || peer);
+    REQUIRE(!peer || peer->claim->pool == wait->claim->pool);
+    REQUIRE(!wait->pending);
+    REQUIRE(wait == lead || (!wait->list && !wait->mixed));
+    request_of_wait(lead, &request);
+    REQUIRE(decide(engine, &request, grants, &refusal) < 0);
+    REQUIRE(refusal.reason == wait->reason);
+    REQUIRE(!lead->list == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
+    REQUIRE(!lead->list || lead->list == &lead->claim->pool->fifo[wait_families(lead) - 1]);
+    REQUIRE(!lead->list || !lead->prev || lead->prev->since < lead->since);
+}
+
+static void check_claim(const struct engine *engine, struct claim *claim)
+{
+    struct owner *owner = claim->owner;
+
+    REQUIRE(owner_find(engine, owner->hash, owner->kind->text, owner->name) == owner);
+    REQUIRE(claim_by_id(engine, claim->id) == claim);
+    REQUIRE(claim->id <= claim->revision && claim->revision <= engine->revision);
+    REQUIRE(!claim->pool || pool_find(engine, claim->pool->name) == claim->pool);
+    if (claim_holds(claim))
+        REQUIRE(held_get(engine, claim->family, claim_number(claim)) == claim);
+    if (claim->state == CLAIM_COOLING)
+        check_cooling(engine, claim);
+    else
+        REQUIRE(owner->active[claim->family] == claim);
+    if (claim->state == CLAIM_BOUND)
+        REQUIRE(!claim->pool || (claim->pool->listed && claim->pool->in_force));
+    if (claim->state == CLAIM_WAITING)
+        check_wait(engine, claim->wait);
+}
+
+/* ---- Pools ---- */
+
+static void check_space(const struct pool *pool, unsigned int f)
+{
+    const struct pool_family *family = &pool->families[f];
+    const struct space *space = &family->space;
+    uint64_t bound = 0, cooling = 0, own = 0, at = 0, free_bits = 0;
+    const struct claim *claim;
+
+    while ((claim = space_next(space, &at))) {
+        REQUIRE(claim->family == f);
+        REQUIRE(plan_index(&pool->plan.families[f], claim_number(claim)) == at - 1);
+        REQUIRE(!(space->levels[0][(at - 1) / LEAF_SIZE] >> (at - 1) % LEAF_SIZE & 1));
+        bound += claim->state == CLAIM_BOUND;
+        cooling += claim->state == CLAIM_COOLING;
+        own += claim->state == CLAIM_BOUND && claim->pool == pool;
+    }
+    for (uint64_t word = 0; word * LEAF_SIZE < space->capacity; word++)
+        free_bits += (uint64_t)__builtin_popcountll(space->levels[0][word]);
+    for (unsigned int level = 1; level < space->n_levels; level++)
+        for (uint64_t word = 0; word < space->capacity >> 6 * level; word++)
+            REQUIRE((space->levels[level - 1][word] != 0) ==
+                    (space->levels[level][word / LEAF_SIZE] >> word % LEAF_SIZE & 1));
+    REQUIRE(space->capacity == pool->plan.families[f].capacity);
+    REQUIRE(free_bits == space->free);
+    REQUIRE(bound == family->allocated && cooling == family->cooling && own == family->through_in);
+    REQUIRE(space->free + bound + cooling == space->capacity);
+}
+
+static void check_pool(const struct engine *engine, const struct pool *pool)
+{
+    struct pool *other;
+    struct ipam_range range;
+    size_t waits = 0;
+
+    REQUIRE(pool_find(engine, pool->name) == pool);
+    REQUIRE(pool->listed && pool->record.state != POOL_REMOVED);
+    REQUIRE(!pool->gained);
+    REQUIRE(pool->in_force == pool->record.has_spec);
+    REQUIRE(pool->record.state != POOL_DRAINING || pool_claims(pool));
+    REQUIRE(!regions_overlap(engine, &pool->plan, pool, &other, &range));
+    REQUIRE(!pool->has_rejected_plan || regions_overlap(engine, &pool->rejected_plan, pool, &other, &range));
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        check_space(pool, f);
+    for (const struct wait *wait = pool->waits; wait; wait = wait->pool_next, waits++)
+        REQUIRE(!wait->pool_next || wait->since < wait->pool_next->since);
+    REQUIRE(waits == pool->families[0].waiting + pool->families[1].waiting);
+}
+
+static void check_regions(const struct regions *regions)
+{
+    for (size_t i = 1; i < regions->count; i++)
+        REQUIRE(regions->items[i - 1].span.last < regions->items[i].span.first);
+}
+
+static void check_outsiders(struct engine *engine, unsigned int f)
+{
+    struct outsider *outsider;
+
+    RB_FOREACH(outsider, outsiders, &engine->outsiders[f])
+    {
+        REQUIRE(outsider->number == claim_number(outsider->claim));
+        REQUIRE(!place_find(engine, NULL, f, outsider->number).pool);
+    }
+}
+
+void engine_check(struct engine *engine)
+{
+    uint64_t states[CLAIM_RELEASED] = {0}, gone = 0;
+
+    queue_settle(engine);
+    for (size_t i = 0; i < engine->n_ids; i++) {
+        struct claim *claim = claim_at(engine, i);
+
+        gone += !claim;
+        if (!claim)
+            continue;
+        states[claim->state]++;
+        check_claim(engine, claim);
+    }
+    REQUIRE(gone == engine->n_gone);
+    REQUIRE(states[CLAIM_BOUND] == engine->n_bound);
+    REQUIRE(states[CLAIM_WAITING] == engine->n_waiting);
+    REQUIRE(states[CLAIM_COOLING] == engine->n_cooling && engine->n_cooling == engine->n_heap);
+    for (size_t i = 0; i < engine->listed.count; i++) {
+        REQUIRE(!i || strcmp(engine->listed.items[i - 1]->name, engine->listed.items[i]->name) < 0);
+        check_pool(engine, engine->listed.items[i]);
+    }
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        check_regions(&engine->regions[f]);
+        check_outsiders(engine, f);
+    }
+}

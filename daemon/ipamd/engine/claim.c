@@ -1,0 +1,237 @@
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* ---- All claims by id ---- */
+
+static uint64_t id_at(const struct engine *engine, size_t index)
+{
+    uintptr_t entry = engine->ids[index];
+
+    return entry & 1 ? entry >> 1 : ((const struct claim *)entry)->id;
+}
+
+size_t claims_after(const struct engine *engine, uint64_t id)
+{
+    size_t low = 0, high = engine->n_ids;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (id_at(engine, middle) <= id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct claim *claim_by_id(const struct engine *engine, uint64_t id)
+{
+    size_t index = engine->n_ids;
+
+    if (index && id_at(engine, index - 1) > id) /* replay comes with new ones mostly */
+        index = claims_after(engine, id);
+    return index && id_at(engine, index - 1) == id ? claim_at(engine, index - 1) : NULL;
+}
+
+static void ids_add(struct engine *engine, struct claim *claim)
+{
+    size_t index = engine->n_ids;
+
+    if (index && id_at(engine, index - 1) >= claim->id) /* taken back after a dry run, mostly */
+        index = claims_after(engine, claim->id);
+    if (index && id_at(engine, index - 1) == claim->id) {
+        engine->ids[index - 1] = (uintptr_t)claim;
+        engine->n_gone--;
+        return;
+    }
+    if (engine->n_ids == engine->ids_capacity) {
+        engine->ids_capacity = engine->ids_capacity ? engine->ids_capacity * 2 : 256;
+        engine->ids = mem_realloc(engine->ids, engine->ids_capacity * sizeof(*engine->ids));
+    }
+    memmove(&engine->ids[index + 1], &engine->ids[index], (engine->n_ids - index) * sizeof(*engine->ids));
+    engine->ids[index] = (uintptr_t)claim;
+    engine->n_ids++;
+}
+
+static void ids_remove(struct engine *engine, const struct claim *claim)
+{
+    size_t kept = 0;
+
+    engine->ids[claims_after(engine, claim->id) - 1] = claim->id << 1 | 1;
+    if (++engine->n_gone < 256 || engine->n_gone * 2 < engine->n_ids)
+        return;
+    for (size_t i = 0; i < engine->n_ids; i++)
+        if (!(engine->ids[i] & 1))
+            engine->ids[kept++] = engine->ids[i];
+    engine->n_ids = kept;
+    engine->n_gone = 0;
+}
+
+/* ---- From state to state ---- */
+
+/* Adds `by` (1 or -1, modulo 2^64) where the claim counts. */
+static void claim_count(struct engine *engine, const struct claim *claim, struct pool *in, uint64_t by)
+{
+    if (claim->state == CLAIM_COOLING) {
+        engine->n_cooling += by;
+        if (in)
+            in->families[claim->family].cooling += by;
+    } else if (claim->state == CLAIM_WAITING) {
+        engine->n_waiting += by;
+        if (claim->pool)
+            claim->pool->families[claim->family].waiting += by;
+    } else {
+        engine->n_bound += by;
+        if (in)
+            in->families[claim->family].allocated += by;
+        if (claim->pool)
+            claim->pool->families[claim->family].through += by;
+        if (claim->pool && claim->pool == in)
+            in->families[claim->family].through_in += by;
+    }
+}
+
+static struct place claim_place(const struct engine *engine, const struct claim *claim)
+{
+    return claim_holds(claim) ? place_find(engine, claim->pool, claim->family, claim_number(claim)) : (struct place){0};
+}
+
+/* Takes the claim out of all that its state put it into; `keeps`: all but the address. Gives back what is left of a
+ * waiting one: the record that is next may borrow from it. */
+static struct wait *claim_leave(struct engine *engine, struct claim *claim, bool keeps)
+{
+    struct place place = claim_place(engine, claim);
+    struct wait *wait = NULL;
+
+    claim_count(engine, claim, place.pool, (uint64_t)-1);
+    if (claim_holds(claim)) {
+        if (!keeps)
+            held_give(engine, &place, claim);
+        waits_pend_address(engine, claim->family, claim_number(claim));
+    }
+    if (claim->state == CLAIM_COOLING)
+        cooling_stop(engine, claim);
+    else
+        claim->owner->active[claim->family] = NULL;
+    if (claim->state == CLAIM_WAITING)
+        wait = wait_stop(engine, claim);
+    if (claim->state == CLAIM_BOUND && claim->pool && claim->pool->listed &&
+        claim->pool->record.state == POOL_DRAINING && !pool_claims(claim->pool))
+        pool_vector_add(&engine->drained, claim->pool);
+    return wait;
+}
+
+static void claim_enter(struct engine *engine, struct claim *claim, const struct claim_record *record, bool keeps)
+{
+    struct place place = claim_place(engine, claim);
+
+    if (claim->state == CLAIM_COOLING)
+        cooling_start(engine, claim, record->cooling_until.ns);
+    else
+        claim->owner->active[claim->family] = claim;
+    if (claim->state == CLAIM_WAITING)
+        wait_start(engine, claim, record);
+    if (claim_holds(claim)) {
+        if (!keeps)
+            held_take(engine, &place, claim);
+        waits_pend_address(engine, claim->family, claim_number(claim));
+    }
+    claim_count(engine, claim, place.pool, 1);
+}
+
+static void set_uid(struct claim *claim, const char *uid)
+{
+    if (claim->uid ? !strcmp(claim->uid, uid) : !*uid)
+        return;
+    free(claim->uid);
+    claim->uid = *uid ? mem_strdup(uid) : NULL;
+}
+
+static void set_pool(struct engine *engine, struct claim *claim, struct pool *pool, const char *name)
+{
+    struct pool *before = claim->pool;
+
+    if (!pool && *name)
+        pool = pool_get(engine, name);
+    if (pool)
+        pool->refs++;
+    claim->pool = pool;
+    if (before) {
+        before->refs--;
+        pool_drop_unused(engine, before);
+    }
+}
+
+static void claim_set(struct engine *engine, struct claim *claim, struct pool *pool, const struct claim_record *record,
+                      uint64_t revision)
+{
+    set_pool(engine, claim, pool, record->pool);
+    set_uid(claim, record->owner.uid);
+    claim->revision = revision;
+    claim->created_at = record->created_at.ns;
+    claim->allocated_at = record->allocated_at.ns;
+    claim->addr_hi = record->address.hi;
+    claim->addr_lo = record->address.lo;
+    claim->state = (uint8_t)record->state;
+    claim->asked = record->state != CLAIM_WAITING && *record->requested;
+}
+
+static struct claim *claim_new(struct engine *engine, const struct target *target, const struct claim_record *record)
+{
+    struct claim *claim = mem_zalloc(sizeof(*claim));
+    const struct owner_ref *who = &record->owner;
+    uint64_t hash = target->owner_hash;
+
+    claim->id = record->id;
+    claim->family = (uint8_t)family_index(record->family);
+    claim->owner = target->owner;
+    if (!claim->owner && !hash) {
+        hash = owner_hash(engine, who->kind, who->name);
+        claim->owner = owner_find(engine, hash, who->kind, who->name);
+    }
+    if (!claim->owner)
+        claim->owner = owner_new(engine, hash, who->kind, who->name);
+    ids_add(engine, claim);
+    return claim;
+}
+
+void claim_free(struct claim *claim)
+{
+    if (claim->state == CLAIM_WAITING)
+        wait_free(claim->wait);
+    if (claim->state == CLAIM_COOLING)
+        free(claim->cooling);
+    free(claim->uid);
+    free(claim);
+}
+
+static void claim_drop(struct engine *engine, struct claim *claim)
+{
+    ids_remove(engine, claim);
+    owner_drop_unused(engine, claim->owner);
+    set_pool(engine, claim, NULL, "");
+    free(claim->uid);
+    free(claim);
+}
+
+struct claim *claim_put(struct engine *engine, const struct target *target, const struct claim_record *record,
+                        uint64_t revision)
+{
+    struct claim *claim = target->claim;
+    bool holds = record->state == CLAIM_BOUND || record->state == CLAIM_COOLING;
+    bool keeps = claim && holds && claim_holds(claim) && claim_number(claim) == addr_number(&record->address);
+    struct wait *wait = claim ? claim_leave(engine, claim, keeps) : NULL;
+
+    if (record->state == CLAIM_RELEASED) {
+        claim_drop(engine, claim);
+        claim = NULL;
+    } else {
+        claim = claim ? claim : claim_new(engine, target, record);
+        claim_set(engine, claim, target->pool, record, revision);
+        claim_enter(engine, claim, record, keeps);
+    }
+    wait_free(wait);
+    return claim;
+}

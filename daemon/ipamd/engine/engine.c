@@ -1,0 +1,257 @@
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* ---- Life ---- */
+
+struct engine *engine_new(const uint8_t hash_key[16])
+{
+    struct engine *engine = mem_zalloc(sizeof(*engine));
+
+    memcpy(engine->key, hash_key, sizeof(engine->key));
+    return engine;
+}
+
+static void outsiders_free(struct outsiders *outsiders)
+{
+    struct outsider *outsider;
+
+    while ((outsider = RB_MIN(outsiders, outsiders))) {
+        RB_REMOVE(outsiders, outsiders, outsider);
+        free(outsider);
+    }
+}
+
+static void table_free_items(struct table *table, void (*item_free)(void *item))
+{
+    for (size_t i = 0; table->slots && i <= table->mask; i++)
+        if (table->slots[i].item)
+            item_free(table->slots[i].item);
+    table_done(table);
+}
+
+static void pool_item_free(void *item)
+{
+    pool_free(item);
+}
+
+struct engine *engine_free(struct engine *engine)
+{
+    if (!engine)
+        return NULL;
+    for (size_t i = 0; i < engine->n_ids; i++)
+        if (claim_at(engine, i))
+            claim_free(claim_at(engine, i));
+    for (unsigned int f = 0; f < FAMILIES; f++) {
+        outsiders_free(&engine->outsiders[f]);
+        free(engine->regions[f].items);
+    }
+    table_free_items(&engine->owners, free);
+    table_free_items(&engine->kinds, free);
+    table_free_items(&engine->pools, pool_item_free);
+    free(engine->ids);
+    free(engine->heap);
+    free(engine->listed.items);
+    free(engine->gained.items);
+    free(engine->drained.items);
+    free(engine);
+    return NULL;
+}
+
+uint64_t engine_revision(const struct engine *engine)
+{
+    return engine->revision;
+}
+
+/* ---- Changes, and the way back ---- */
+
+static void keep_claim(struct batch *batch, const struct target *target, const struct claim_record *record)
+{
+    struct change before = {.kind = CHANGE_CLAIM};
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    if (target->claim) {
+        claim_record_of(target->claim, &before.claim);
+        before.claim.requested = claim_requested(target->claim, text);
+        before.revision = target->claim->revision;
+    } else {
+        before.claim = *record;
+        before.claim.state = CLAIM_RELEASED;
+    }
+    changes_append(&batch->undo, &before);
+}
+
+static void keep_pool(const struct engine *engine, struct batch *batch, const struct pool_record *record)
+{
+    const struct pool *pool = pool_listed(engine, record->name);
+    struct change before = {.kind = CHANGE_POOL};
+
+    if (pool) {
+        before.pool = pool->record;
+        before.revision = pool->revision;
+    } else {
+        before.pool = *record;
+        before.pool.state = POOL_REMOVED;
+    }
+    changes_append(&batch->undo, &before);
+}
+
+struct claim *emit_claim(struct engine *engine, const struct target *target, const struct claim_record *record)
+{
+    struct batch *batch = engine->batch;
+    struct change change = {.revision = next_revision(engine),
+                            .at = {engine->now},
+                            .actor = batch->actor,
+                            .kind = CHANGE_CLAIM,
+                            .claim = *record};
+
+    if (batch->undoing)
+        keep_claim(batch, target, record);
+    changes_append(batch->changes, &change);
+    engine->revision = change.revision;
+    engine->revision_at = engine->now;
+    return claim_put(engine, target, record, change.revision);
+}
+
+void emit_pool(struct engine *engine, const struct pool_record *record)
+{
+    struct batch *batch = engine->batch;
+    struct change change = {.revision = next_revision(engine),
+                            .at = {engine->now},
+                            .actor = batch->actor,
+                            .kind = CHANGE_POOL,
+                            .pool = *record};
+    int status;
+
+    if (batch->undoing)
+        keep_pool(engine, batch, record);
+    changes_append(batch->changes, &change);
+    engine->revision = change.revision;
+    engine->revision_at = engine->now;
+    status = pool_put(engine, record, change.revision, NULL);
+    assert(!status);
+    (void)status;
+}
+
+static void put_back(struct engine *engine, const struct change *before)
+{
+    struct target target = {0};
+    int status = 0;
+
+    if (before->kind == CHANGE_POOL) {
+        status = pool_put(engine, &before->pool, before->revision, NULL);
+    } else {
+        target.claim = claim_by_id(engine, before->claim.id);
+        claim_put(engine, &target, &before->claim, before->revision);
+    }
+    assert(!status);
+    (void)status;
+}
+
+void batch_mark(struct engine *engine, struct batch_mark *ret)
+{
+    struct batch *batch = engine->batch;
+
+    *ret = (struct batch_mark){engine->revision, engine->revision_at, batch->changes->count, batch->undo.count,
+                               batch->undoing};
+    batch->undoing = true;
+}
+
+void batch_back(struct engine *engine, const struct batch_mark *mark)
+{
+    struct batch *batch = engine->batch;
+
+    while (batch->undo.count > mark->n_undo)
+        put_back(engine, &batch->undo.items[--batch->undo.count]);
+    batch->changes->count = mark->n_changes;
+    batch->undoing = mark->undoing;
+    engine->revision = mark->revision;
+    engine->revision_at = mark->revision_at;
+}
+
+/* ---- A call ---- */
+
+static void end_cooling(struct engine *engine)
+{
+    if (!engine->n_heap || engine->heap[0]->cooling->until > engine->now)
+        return;
+    while (engine->n_heap && engine->heap[0]->cooling->until <= engine->now)
+        release_emit(engine, engine->heap[0]);
+    queue_serve(engine);
+}
+
+void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry)
+{
+    *batch = (struct batch){.ctx = ctx,
+                            .changes = dry ? &batch->scratch : ctx->changes,
+                            .actor = {0, "", ""},
+                            .dry = dry,
+                            .now = engine->now};
+    engine->batch = batch;
+    queue_settle(engine);
+    batch_mark(engine, &batch->start);
+    batch->undoing = dry;
+    if (engine->now < ctx->now.ns)
+        engine->now = ctx->now.ns;
+    end_cooling(engine);
+    batch->actor = ctx->actor;
+}
+
+void batch_settle(struct engine *engine)
+{
+    pools_remove_drained(engine);
+    pools_retry_rejected(engine);
+    queue_serve(engine);
+}
+
+void batch_forget(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->gained.count; i++)
+        engine->gained.items[i]->gained = false;
+    engine->gained.count = 0;
+    engine->drained.count = 0;
+    engine->space_changed = false;
+}
+
+int batch_end(struct engine *engine, int status)
+{
+    struct batch *batch = engine->batch;
+
+    if (batch->dry) {
+        batch_back(engine, &batch->start);
+        engine->now = batch->now;
+    }
+    if (batch->undo.capacity)
+        changes_done(&batch->undo);
+    if (batch->dry)
+        changes_done(&batch->scratch);
+    batch_forget(engine);
+    queue_settle(engine);
+    engine->batch = NULL;
+    ENGINE_CHECK(engine);
+    return status;
+}
+
+void engine_expire(struct engine *engine, const struct engine_ctx *ctx)
+{
+    struct batch batch;
+
+    batch_begin(engine, &batch, ctx, false);
+    batch_end(engine, 0);
+}
+
+bool engine_next_expiry(const struct engine *engine, struct wall_time *ret)
+{
+    if (!engine->n_heap)
+        return false;
+    ret->ns = engine->heap[0]->cooling->until;
+    return true;
+}
+
+void engine_totals(const struct engine *engine, struct engine_totals *ret)
+{
+    *ret = (struct engine_totals){.pools = engine->listed.count,
+                                  .bound = engine->n_bound,
+                                  .waiting = engine->n_waiting,
+                                  .cooling = engine->n_cooling};
+}

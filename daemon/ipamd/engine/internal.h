@@ -1,0 +1,488 @@
+/* internal.h: what the engine is made of; for the files of this folder alone.
+ *
+ * Each block names the file that implements it. State changes in two places only: claim_put and pool_put take an object
+ * from any state to the one that a record gives, for decisions, for replay and for taking back what a dry run did.
+ */
+#ifndef IPAMD_ENGINE_INTERNAL_H
+#define IPAMD_ENGINE_INTERNAL_H
+
+#include <assert.h>
+#include <string.h>
+
+#include <bsd/sys/tree.h>
+
+#include "engine.h"
+
+typedef unsigned __int128 addr_value; /* an address as a number, within its family */
+
+#define FAMILIES         2
+#define LEAF_SIZE        64
+#define SPACE_LEVELS_MAX 5 /* 64^5 > ENGINE_POOL_CAPACITY_MAX */
+
+static inline unsigned int family_index(enum ipam_family family)
+{
+    return (unsigned int)family - 1;
+}
+
+static inline enum ipam_family family_at(unsigned int index)
+{
+    return (enum ipam_family)(index + 1);
+}
+
+static inline addr_value addr_number(const struct ipam_addr *addr)
+{
+    return (addr_value)addr->hi << 64 | addr->lo;
+}
+
+static inline struct ipam_addr addr_make(enum ipam_family family, addr_value number)
+{
+    return (struct ipam_addr){(uint64_t)(number >> 64), (uint64_t)number, family};
+}
+
+static inline bool text_empty(const char *text)
+{
+    return !text || !*text;
+}
+
+/* ---- text.c: what a name may look like ---- */
+
+bool text_printable(const char *text, size_t max); /* UTF-8 without control characters, at most max bytes */
+bool text_pool_name(const char *text);             /* DNS-1123 subdomain */
+int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr); /* INVALID_OWNER */
+int text_check_pool(const char *name, const struct pool_spec *spec,
+                    struct ipam_error *reterr); /* INVALID_POOL_SPEC, for what is never remembered */
+bool text_same_address(const char *a, const char *b, enum ipam_family family); /* equal as text or as address */
+
+/* ---- table.c: a hash table of pointers, keyed by SipHash of user-chosen names ---- */
+
+struct table_slot {
+    uint64_t hash;
+    void *item; /* NULL: empty */
+};
+
+struct table {
+    struct table_slot *slots;
+    size_t count, mask; /* mask + 1 slots, or none when slots is NULL */
+};
+
+typedef bool (*table_equal)(const void *item, const void *key);
+
+void *table_find(const struct table *table, uint64_t hash, table_equal equal, const void *key);
+void table_insert(struct table *table, uint64_t hash, void *item);
+void table_remove(struct table *table, uint64_t hash, const void *item);
+void table_done(struct table *table);
+
+/* ---- plan.c: which addresses a pool's spec means ---- */
+
+struct span {
+    addr_value first, last;
+};
+
+struct spans { /* sorted and disjoint once normalised */
+    struct span *items;
+    size_t count, capacity;
+};
+
+struct plan_family {
+    struct spans usable, excluded;
+    uint64_t *base; /* index of the first address of each usable span, in all of the plan's of the family */
+    uint64_t capacity, n_excluded;
+};
+
+struct plan {
+    struct plan_family families[FAMILIES];
+    const char **clipped; /* borrowed from the spec */
+    size_t n_clipped;
+};
+
+#define PLAN_NOWHERE UINT64_MAX
+
+/* -1 with INVALID_POOL_SPEC. The spec must stay while the plan is used. */
+int plan_make(const char *name, const struct pool_spec *spec, struct plan *ret, struct ipam_error *reterr);
+void plan_done(struct plan *plan);
+bool plan_same(const struct plan *a, const struct plan *b);               /* the same usable addresses */
+uint64_t plan_index(const struct plan_family *family, addr_value number); /* or PLAN_NOWHERE */
+addr_value plan_number(const struct plan_family *family, uint64_t index);
+bool spans_contain(const struct spans *spans, addr_value number);
+
+/* ---- space.c: which addresses of a plan are free, and who holds the others ---- */
+
+struct claim;
+
+struct space {
+    uint64_t capacity, free;
+    uint64_t *levels[SPACE_LEVELS_MAX]; /* a 1: free; above the first: a 1: some free below */
+    unsigned int n_levels;
+    struct claim ***leaves; /* per 64 addresses, or NULL when all are free */
+};
+
+void space_init(struct space *space, uint64_t capacity);
+void space_done(struct space *space);
+uint64_t space_lowest(const struct space *space); /* only when some are free */
+struct claim *space_get(const struct space *space, uint64_t index);
+void space_take(struct space *space, uint64_t index, struct claim *claim);
+void space_give(struct space *space, uint64_t index);
+/* The holder with the lowest index from *index on, which moves past it; NULL: no more. */
+struct claim *space_next(const struct space *space, uint64_t *index);
+
+/* ---- objects ---- */
+
+struct pool;
+struct owner;
+
+struct cooling {
+    struct claim *newer, *older; /* of the same owner, by revision */
+    int64_t until;
+    size_t heap_index;
+};
+
+struct wait_list {
+    struct wait *first, *last;
+    size_t count;
+    bool numbered; /* each member's position is right */
+};
+
+/* The part of a claim that only waiting ones need. A dual pair is on the lists of blocked requests by its IPv4 half. */
+struct wait {
+    struct claim *claim;
+    uint64_t since; /* revision */
+    char *requested, *preferred, *message;
+    enum ipam_reason reason;
+    bool dual, mixed, watching, pending;
+    struct ipam_addr address;             /* requested, if it can be read */
+    struct ipam_addr watched;             /* requested, else preferred, if it can be read */
+    struct wait *pool_prev, *pool_next;   /* all of the pool */
+    struct wait *prev, *next;             /* of `list` */
+    struct wait_list *list;               /* the pool's queue that it stands in, or NULL */
+    struct wait *mixed_prev, *mixed_next; /* with `mixed` */
+    uint64_t position;                    /* when list->numbered */
+    RB_ENTRY(wait) node;                  /* with `watching` */
+    RB_ENTRY(wait) pending_node;          /* with `pending` */
+};
+
+struct claim {
+    uint64_t id, revision;
+    int64_t created_at, allocated_at;
+    uint64_t addr_hi, addr_lo;
+    struct owner *owner;
+    struct pool *pool; /* NULL: manual */
+    char *uid;         /* NULL: none */
+    union {
+        struct cooling *cooling; /* COOLING */
+        struct wait *wait;       /* WAITING */
+    };
+    uint8_t family, state;
+    bool asked; /* BOUND, COOLING: the owner asked for this address */
+};
+
+struct kind {
+    uint64_t hash;
+    size_t refs;
+    char text[];
+};
+
+struct owner {
+    uint64_t hash;
+    struct kind *kind;
+    struct claim *active[FAMILIES]; /* WAITING or BOUND */
+    struct claim *cooling;          /* the one released last */
+    char name[];
+};
+
+struct pool_family {
+    struct space space;
+    uint64_t allocated, cooling;  /* that lie in it */
+    uint64_t through, through_in; /* bound, made through it; of these, those that lie in it */
+    uint64_t waiting;
+};
+
+/* Exists while it is listed, or while a claim names it. */
+struct pool {
+    char *name;
+    uint64_t hash, revision;
+    size_t refs;               /* claims that name it */
+    bool listed, in_force;     /* in_force: listed and has a spec */
+    struct changes store;      /* holds what `record` points at */
+    struct pool_record record; /* when listed */
+    struct plan plan;          /* of record.spec, when in force; else empty */
+    struct plan rejected_plan; /* of record.rejected, when it can be read */
+    bool has_rejected_plan;
+    struct pool_family families[FAMILIES];
+    struct wait_list fifo[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
+    struct wait *waits, *waits_last;        /* all, by since */
+    struct wait *mixed;                     /* dual ones that need more than any address of each family */
+    bool gained;                            /* stands in engine->gained */
+};
+
+struct region { /* one usable span of a pool */
+    struct span span;
+    struct pool *pool;
+};
+
+struct regions {
+    struct region *items;
+    size_t count, capacity;
+};
+
+struct outsider { /* a held address that lies in no pool */
+    RB_ENTRY(outsider) node;
+    addr_value number;
+    struct claim *claim;
+};
+
+RB_HEAD(outsiders, outsider);
+RB_HEAD(watchers, wait);
+RB_HEAD(pendings, wait);
+
+struct pool_vector {
+    struct pool **items;
+    size_t count, capacity;
+};
+
+struct engine {
+    uint8_t key[16];
+    uint64_t revision;
+    int64_t revision_at; /* of the newest change */
+    int64_t now;         /* of the newest call */
+
+    struct table owners, kinds, pools;
+    struct pool_vector listed; /* by name */
+    size_t n_rejected;
+    struct regions regions[FAMILIES];
+    struct outsiders outsiders[FAMILIES];
+
+    uintptr_t *ids; /* claims by id: a pointer, or id << 1 | 1 for one that is gone */
+    size_t n_ids, ids_capacity, n_gone;
+
+    struct claim **heap; /* cooling, the first to end on top */
+    size_t n_heap, heap_capacity;
+
+    struct watchers watchers[FAMILIES];
+    struct pendings pending;    /* to be decided on anew, by since */
+    struct pool_vector gained;  /* have free space that they had not, and a queue */
+    struct pool_vector drained; /* perhaps to be removed */
+    bool space_changed;         /* rejected pools are to be retried */
+
+    uint64_t n_bound, n_waiting, n_cooling;
+
+    struct batch *batch; /* of the call under way */
+    unsigned int n_checks;
+};
+
+/* ---- owner.c ---- */
+
+uint64_t name_hash(const struct engine *engine, const char *name);
+uint64_t owner_hash(const struct engine *engine, const char *kind, const char *name);
+struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name);
+struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name);
+void owner_drop_unused(struct engine *engine, struct owner *owner);
+void owner_add_cooling(struct owner *owner, struct claim *claim);
+void owner_remove_cooling(struct owner *owner, struct claim *claim);
+
+/* ---- held.c: which pool an address lies in, and which claim holds it ---- */
+
+struct place {
+    struct pool *pool; /* NULL: in none */
+    uint64_t index;
+};
+
+struct place place_find(const struct engine *engine, struct pool *likely, unsigned int family, addr_value number);
+struct claim *held_get(const struct engine *engine, unsigned int family, addr_value number);
+void held_take(struct engine *engine, const struct place *place, struct claim *claim);
+void held_give(struct engine *engine, const struct place *place, struct claim *claim);
+/* True, and where, when the plan's addresses meet those of a pool other than `self`. */
+bool regions_overlap(const struct engine *engine, const struct plan *plan, const struct pool *self,
+                     struct pool **ret_pool, struct ipam_range *ret_range);
+/* Gives the pool the plan (taken) instead of its own: held addresses go where they now belong. */
+void pool_move(struct engine *engine, struct pool *pool, struct plan *plan);
+int outsiders_compare(const struct outsider *a, const struct outsider *b);
+RB_PROTOTYPE(outsiders, outsider, node, outsiders_compare)
+
+/* ---- cooling.c: what ends when ---- */
+
+void cooling_start(struct engine *engine, struct claim *claim, int64_t until);
+void cooling_stop(struct engine *engine, struct claim *claim);
+
+/* ---- claim.c ---- */
+
+/* What is known already of a claim that is to change; NULL where it is not. */
+struct target {
+    struct claim *claim;
+    struct owner *owner;
+    struct pool *pool;
+    uint64_t owner_hash; /* when owner and claim are NULL; 0: not known */
+};
+
+/* Puts the claim into the record's state; NULL when that is the end of it. */
+struct claim *claim_put(struct engine *engine, const struct target *target, const struct claim_record *record,
+                        uint64_t revision);
+struct claim *claim_by_id(const struct engine *engine, uint64_t id);
+size_t claims_after(const struct engine *engine, uint64_t id); /* index in engine->ids */
+static inline struct claim *claim_at(const struct engine *engine, size_t index)
+{
+    return engine->ids[index] & 1 ? NULL : (struct claim *)engine->ids[index];
+}
+void claim_free(struct claim *claim);
+
+static inline addr_value claim_number(const struct claim *claim)
+{
+    return (addr_value)claim->addr_hi << 64 | claim->addr_lo;
+}
+
+static inline bool claim_holds(const struct claim *claim)
+{
+    return claim->state == CLAIM_BOUND || claim->state == CLAIM_COOLING;
+}
+
+static inline struct ipam_addr claim_address(const struct claim *claim)
+{
+    return addr_make(claim_holds(claim) ? family_at(claim->family) : IPAM_FAMILY_NONE,
+                     claim_holds(claim) ? claim_number(claim) : 0);
+}
+
+/* ---- pool.c ---- */
+
+struct pool *pool_find(const struct engine *engine, const char *name);   /* listed or not */
+struct pool *pool_listed(const struct engine *engine, const char *name); /* or NULL */
+struct pool *pool_get(struct engine *engine, const char *name);
+void pool_drop_unused(struct engine *engine, struct pool *pool);
+void pool_free(struct pool *pool);
+/* Puts the pool into the record's state. -1 with STORE_DAMAGED, which decisions of ours never get. */
+int pool_put(struct engine *engine, const struct pool_record *record, uint64_t revision, struct ipam_error *reterr);
+uint64_t pool_claims(const struct pool *pool);
+size_t pools_after(const struct engine *engine, const char *name); /* index in engine->listed */
+void pool_vector_add(struct pool_vector *vector, struct pool *pool);
+void pool_vector_remove(struct pool_vector *vector, const struct pool *pool);
+
+/* ---- wait.c: what waits for what ---- */
+
+void wait_start(struct engine *engine, struct claim *claim, const struct claim_record *record);
+struct wait *wait_stop(struct engine *engine, struct claim *claim); /* the caller frees it */
+void wait_free(struct wait *wait);
+struct wait *wait_peer(const struct wait *wait); /* the other half of a dual pair, or NULL */
+struct wait *wait_lead(struct wait *wait);       /* the half that stands on lists */
+unsigned int wait_families(const struct wait *wait);
+void wait_pend(struct engine *engine, struct wait *wait); /* to be decided on anew */
+void wait_unlist(struct engine *engine, struct wait *wait);
+void wait_enlist(struct engine *engine, struct wait *wait, enum ipam_reason reason); /* it has been decided on */
+void waits_pend_pool(struct engine *engine, struct pool *pool);
+void waits_pend_mixed(struct engine *engine, struct pool *pool);
+void waits_pend_address(struct engine *engine, unsigned int family, addr_value number);
+uint64_t wait_position(struct engine *engine, struct wait *wait);
+int watchers_compare(const struct wait *a, const struct wait *b);
+int pendings_compare(const struct wait *a, const struct wait *b);
+RB_PROTOTYPE(watchers, wait, node, watchers_compare)
+RB_PROTOTYPE(pendings, wait, pending_node, pendings_compare)
+
+/* ---- decide.c: pure reads ---- */
+
+struct demand {
+    bool given, readable, hinted; /* address asked for; it can be read; hint can */
+    struct ipam_addr address, hint;
+    const char *text, *hint_text; /* as written */
+};
+
+struct request {
+    struct owner *owner;   /* NULL: not known yet */
+    const char *pool_name; /* "": manual */
+    struct pool *pool;     /* listed, else NULL */
+    unsigned int families; /* to be granted */
+    struct demand demands[FAMILIES];
+};
+
+struct grant {
+    struct ipam_addr address;
+    struct claim *again; /* the owner's cooling claim that is taken up again, or NULL */
+};
+
+struct refusal {
+    enum ipam_reason reason;
+    unsigned int family;
+    const struct request *request;
+    struct claim *holder;
+};
+
+int decide(const struct engine *engine, const struct request *request, struct grant grants[FAMILIES],
+           struct refusal *ret);
+void request_of_wait(const struct wait *wait, struct request *ret);
+
+/* ---- refusal.c: the message of a refusal ---- */
+
+int refusal_error(const struct refusal *refusal, struct ipam_error *reterr);
+int overlap_error(const char *name, const struct pool *other, const struct ipam_range *range,
+                  struct ipam_error *reterr);
+
+/* ---- record.c: objects as records and views; strings borrowed, or copied in a dry run ---- */
+
+void claim_record_of(const struct claim *claim, struct claim_record *ret); /* `requested` only of a waiting one */
+const char *claim_requested(const struct claim *claim, char text[IPAM_ADDR_TEXT_MAX]);
+struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena);
+struct claim_view claim_view_last(struct engine *engine, struct arena *arena); /* of the last change */
+struct pool_view pool_view_of(struct engine *engine, struct pool *pool, struct arena *arena);
+void pool_counts_of(const struct pool *pool, unsigned int family, struct pool_counts *ret);
+
+/* ---- engine.c: one call ---- */
+
+struct batch_mark {
+    uint64_t revision;
+    int64_t revision_at;
+    size_t n_changes, n_undo;
+    bool undoing;
+};
+
+struct batch {
+    const struct engine_ctx *ctx;
+    struct changes *changes; /* where changes go */
+    struct actor actor;
+    bool dry, undoing;            /* undoing: `undo` is kept */
+    struct changes undo, scratch; /* earlier states of what changed; the changes of a dry run */
+    struct batch_mark start;
+    int64_t now; /* engine->now before */
+};
+
+void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry);
+int batch_end(struct engine *engine, int status);               /* returns status */
+void batch_mark(struct engine *engine, struct batch_mark *ret); /* from here on can be taken back */
+void batch_back(struct engine *engine, const struct batch_mark *mark);
+void batch_forget(struct engine *engine); /* what should follow from the changes so far */
+void batch_settle(struct engine *engine); /* what follows from the changes so far */
+static inline uint64_t next_revision(const struct engine *engine)
+{
+    return engine->revision + 1;
+}
+struct claim *emit_claim(struct engine *engine, const struct target *target, const struct claim_record *record);
+void emit_pool(struct engine *engine, const struct pool_record *record);
+
+/* ---- queue.c ---- */
+
+void queue_serve(struct engine *engine);  /* grants, and records new reasons */
+void queue_settle(struct engine *engine); /* puts what is pending where it belongs, no more */
+
+/* ---- grant.c ---- */
+
+/* Grants one family of the request: BOUND under the cooling claim's id, the waiting claim's or a new one. */
+struct claim *grant_emit(struct engine *engine, const struct request *request, unsigned int family,
+                         const struct grant *grant, const struct owner_ref *who, uint64_t owner_hash);
+/* What the owner waits for in the other family than those given is no longer dual. */
+void undual_emit(struct engine *engine, const struct owner *owner, unsigned int families);
+
+/* ---- release.c ---- */
+
+/* A bound claim cools, or is gone like all others. */
+void release_emit(struct engine *engine, struct claim *claim);
+
+/* ---- pool_edit.c ---- */
+
+void pools_remove_drained(struct engine *engine);
+void pools_retry_rejected(struct engine *engine);
+
+/* ---- check.c ---- */
+
+#ifdef NDEBUG
+#define ENGINE_CHECK(engine) ((void)(engine))
+#else
+#define ENGINE_CHECK(engine) engine_check_some(engine)
+void engine_check_some(struct engine *engine);
+#endif
+
+#endif

@@ -1,0 +1,130 @@
+#include <stdlib.h>
+
+#include <sodium.h>
+
+#include "internal.h"
+
+_Static_assert(crypto_shorthash_KEYBYTES == 16 && crypto_shorthash_BYTES == 8, "SipHash-2-4");
+
+struct owner_key {
+    const char *kind, *name;
+};
+
+static uint64_t hash_bytes(const struct engine *engine, const char *data, size_t size)
+{
+    uint64_t hash;
+
+    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)data, size, engine->key);
+    return hash;
+}
+
+uint64_t name_hash(const struct engine *engine, const char *name)
+{
+    return hash_bytes(engine, name, strlen(name));
+}
+
+/* Lookups come with any text, so what is longer than an owner can be is cut: it only must not be found. */
+uint64_t owner_hash(const struct engine *engine, const char *kind, const char *name)
+{
+    char key[2 * ENGINE_NAME_MAX + 1];
+    size_t kind_size = strnlen(kind, ENGINE_NAME_MAX), name_size = strnlen(name, ENGINE_NAME_MAX);
+
+    memcpy(key, kind, kind_size);
+    key[kind_size] = '\0';
+    memcpy(key + kind_size + 1, name, name_size);
+    return hash_bytes(engine, key, kind_size + 1 + name_size);
+}
+
+static bool owner_equal(const void *item, const void *key)
+{
+    const struct owner *owner = item;
+    const struct owner_key *wanted = key;
+
+    return !strcmp(owner->name, wanted->name) && !strcmp(owner->kind->text, wanted->kind);
+}
+
+static bool kind_equal(const void *item, const void *key)
+{
+    return !strcmp(((const struct kind *)item)->text, key);
+}
+
+struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name)
+{
+    return table_find(&engine->owners, hash, owner_equal, &(struct owner_key){kind, name});
+}
+
+static struct kind *kind_take(struct engine *engine, const char *text)
+{
+    uint64_t hash = name_hash(engine, text);
+    struct kind *kind = table_find(&engine->kinds, hash, kind_equal, text);
+
+    if (!kind) {
+        size_t size = strlen(text) + 1;
+
+        kind = mem_alloc(sizeof(*kind) + size);
+        kind->hash = hash;
+        kind->refs = 0;
+        memcpy(kind->text, text, size);
+        table_insert(&engine->kinds, hash, kind);
+    }
+    kind->refs++;
+    return kind;
+}
+
+static void kind_give(struct engine *engine, struct kind *kind)
+{
+    if (--kind->refs)
+        return;
+    table_remove(&engine->kinds, kind->hash, kind);
+    free(kind);
+}
+
+struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct owner *owner = mem_alloc(sizeof(*owner) + size);
+
+    *owner = (struct owner){.hash = hash, .kind = kind_take(engine, kind)};
+    memcpy(owner->name, name, size);
+    table_insert(&engine->owners, hash, owner);
+    return owner;
+}
+
+void owner_drop_unused(struct engine *engine, struct owner *owner)
+{
+    if (owner->active[0] || owner->active[1] || owner->cooling)
+        return;
+    table_remove(&engine->owners, owner->hash, owner);
+    kind_give(engine, owner->kind);
+    free(owner);
+}
+
+void owner_add_cooling(struct owner *owner, struct claim *claim)
+{
+    struct claim *newer = NULL, *older = owner->cooling;
+
+    while (older && older->revision > claim->revision) {
+        newer = older;
+        older = older->cooling->older;
+    }
+    claim->cooling->newer = newer;
+    claim->cooling->older = older;
+    if (older)
+        older->cooling->newer = claim;
+    if (newer)
+        newer->cooling->older = claim;
+    else
+        owner->cooling = claim;
+}
+
+void owner_remove_cooling(struct owner *owner, struct claim *claim)
+{
+    struct claim *newer = claim->cooling->newer, *older = claim->cooling->older;
+
+    if (older)
+        older->cooling->newer = newer;
+    if (newer)
+        newer->cooling->older = older;
+    else
+        owner->cooling = older;
+}

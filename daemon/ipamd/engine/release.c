@@ -1,0 +1,132 @@
+#include "internal.h"
+
+/* That of the pool in which the address lies, else of the one that the claim was made through. */
+static uint32_t reuse_delay(const struct engine *engine, const struct claim *claim)
+{
+    struct place place = place_find(engine, claim->pool, claim->family, claim_number(claim));
+    const struct pool *pool = place.pool ? place.pool : claim->pool;
+
+    return pool && pool->in_force ? pool->record.spec.reuse_delay_seconds : 0;
+}
+
+void release_emit(struct engine *engine, struct claim *claim)
+{
+    uint32_t delay = claim->state == CLAIM_BOUND ? reuse_delay(engine, claim) : 0;
+    struct target target = {.claim = claim, .pool = claim->pool};
+    struct claim_record record;
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    claim_record_of(claim, &record);
+    record.requested = claim_requested(claim, text);
+    record.state = delay ? CLAIM_COOLING : CLAIM_RELEASED;
+    record.cooling_until.ns = delay ? engine->now + (int64_t)delay * 1000000000 : 0;
+    record.preferred = "";
+    record.dual = false;
+    record.reason = IPAM_REASON_NONE;
+    record.message = "";
+    record.waiting_since = 0;
+    emit_claim(engine, &target, &record);
+}
+
+/* ---- What matches ---- */
+
+struct release {
+    const struct release_args *args;
+    struct owner *owner;
+    bool has_address;
+    struct ipam_addr address;
+};
+
+static bool matches(const struct release *release, const struct claim *claim)
+{
+    const struct release_args *args = release->args;
+    struct ipam_addr address;
+
+    if (!claim || claim->state == CLAIM_COOLING)
+        return false;
+    if (args->families && !(args->families & 1u << claim->family))
+        return false;
+    if (!text_empty(args->uid) && strcmp(args->uid, claim->uid ? claim->uid : ""))
+        return false;
+    address = claim->state == CLAIM_BOUND ? claim_address(claim) : claim->wait->address;
+    return !release->has_address || ipam_addr_equal(&address, &release->address);
+}
+
+static int check_release(const struct release_args *args, struct release *ret, struct ipam_error *reterr)
+{
+    struct owner_ref who = {args->kind, args->name, ""};
+    bool has_owner = !text_empty(args->kind) || !text_empty(args->name);
+
+    *ret = (struct release){.args = args, .has_address = !text_empty(args->address)};
+    if (has_owner && text_check_owner(&who, reterr) < 0)
+        return -1;
+    if (!has_owner && !ret->has_address)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: neither an owner nor an address to release; give "
+                              "the owner's kind and name, or the address");
+    if (args->families > FAMILY_SET_DUAL)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: unknown family; give ipv4, ipv6, dual or none");
+    if (!ret->has_address)
+        return 0;
+    if (ipam_addr_parse(args->address, &ret->address, reterr) < 0)
+        return ipam_error_prefix(reterr, "invalid address");
+    return 0;
+}
+
+static bool release_one(struct engine *engine, const struct release *release, struct claim *claim,
+                        struct claim_views *ret)
+{
+    if (!matches(release, claim))
+        return false;
+    release_emit(engine, claim);
+    ret->items[ret->count++] = claim_view_last(engine, engine->batch->ctx->arena);
+    return true;
+}
+
+static struct claim *holder_of(const struct engine *engine, const struct release *release)
+{
+    struct claim *claim = held_get(engine, family_index(release->address.family), addr_number(&release->address));
+
+    return claim && claim->state == CLAIM_BOUND ? claim : NULL;
+}
+
+/* The owner itself goes with its last claim. */
+static void release_owned(struct engine *engine, const struct release *release, struct claim_views *ret)
+{
+    struct claim *active[FAMILIES] = {release->owner->active[0], release->owner->active[1]};
+    unsigned int released = 0;
+    bool left = false;
+
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        if (release_one(engine, release, active[f], ret))
+            released |= 1u << f;
+        else
+            left = left || active[f];
+    if (released && left)
+        undual_emit(engine, release->owner, released);
+}
+
+int engine_release(struct engine *engine, const struct engine_ctx *ctx, const struct release_args *args,
+                   struct claim_views *ret, struct ipam_error *reterr)
+{
+    struct claim_views released = {arena_alloc(ctx->arena, FAMILIES * sizeof(*released.items)), 0};
+    struct release release;
+    struct batch batch;
+
+    batch_begin(engine, &batch, ctx, args->dry_run);
+    if (check_release(args, &release, reterr) < 0)
+        return batch_end(engine, -1);
+    if (text_empty(args->kind)) {
+        struct claim *claim = holder_of(engine, &release);
+
+        release_one(engine, &release, claim, &released);
+    } else {
+        release.owner = owner_find(engine, owner_hash(engine, args->kind, args->name), args->kind, args->name);
+        if (release.owner)
+            release_owned(engine, &release, &released);
+    }
+    batch_settle(engine);
+    *ret = released;
+    return batch_end(engine, 0);
+}

@@ -1,0 +1,115 @@
+#include "internal.h"
+
+static int damaged(const struct change *change, const char *why, struct ipam_error *reterr)
+{
+    return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED, "store damaged: change %llu: %s",
+                          (unsigned long long)change->revision, why);
+}
+
+/* ---- Pools ---- */
+
+static const char *wrong_with_pool(const struct engine *engine, const struct pool_record *record)
+{
+    const struct pool *pool = pool_listed(engine, record->name);
+
+    if (!text_pool_name(record->name) || !record->id)
+        return "a pool without a name or id";
+    if (record->state < POOL_READY || record->state > POOL_REMOVED)
+        return "a pool in an unknown state";
+    if (pool && pool->record.id != record->id)
+        return "a second pool of the same name";
+    if (!pool && record->state == POOL_REMOVED)
+        return "the end of a pool that is not there";
+    if ((record->state == POOL_READY || record->state == POOL_DRAINING) && !record->has_spec)
+        return "a pool without a spec";
+    if (record->has_rejected != (record->state == POOL_REJECTED))
+        return "a rejected spec that does not go with the pool's state";
+    return NULL;
+}
+
+/* ---- Claims ---- */
+
+static const char *wrong_with_fields(const struct engine *engine, const struct claim_record *record)
+{
+    bool holds = record->state == CLAIM_BOUND || record->state == CLAIM_COOLING;
+
+    if (!record->id || text_check_owner(&record->owner, NULL) < 0)
+        return "a claim without an id or owner";
+    if (record->family != IPAM_IPV4 && record->family != IPAM_IPV6)
+        return "a claim of no family";
+    if (record->state < CLAIM_WAITING || record->state > CLAIM_RELEASED)
+        return "a claim in an unknown state";
+    if (holds && record->address.family != record->family)
+        return "a claim with an address that is not of its family";
+    if (*record->pool && !text_pool_name(record->pool))
+        return "a claim through a pool that can't be";
+    if (record->state == CLAIM_BOUND && *record->pool && !pool_listed(engine, record->pool))
+        return "a bound claim through a pool that is not there";
+    return NULL;
+}
+
+static const char *wrong_with_claim(const struct engine *engine, const struct target *target,
+                                    const struct claim_record *record)
+{
+    const struct claim *claim = target->claim, *other;
+    unsigned int family = family_index(record->family);
+    bool holds = record->state == CLAIM_BOUND || record->state == CLAIM_COOLING;
+    bool active = record->state == CLAIM_BOUND || record->state == CLAIM_WAITING;
+
+    if (claim && (claim->owner != target->owner || claim->family != family))
+        return "a claim that changed its owner or family";
+    if (!claim && record->state == CLAIM_RELEASED)
+        return "the end of a claim that is not there";
+    other = holds ? held_get(engine, family, addr_number(&record->address)) : NULL;
+    if (other && other != claim)
+        return "an address that another claim holds";
+    other = active && target->owner ? target->owner->active[family] : NULL;
+    if (other && other != claim)
+        return "a second claim of the same owner and family";
+    return NULL;
+}
+
+static int replay_claim(struct engine *engine, const struct change *change, struct ipam_error *reterr)
+{
+    const struct claim_record *record = &change->claim;
+    const char *wrong = wrong_with_fields(engine, record);
+    struct target target = {.claim = claim_by_id(engine, record->id)};
+
+    if (wrong)
+        return damaged(change, wrong, reterr);
+    target.owner_hash = owner_hash(engine, record->owner.kind, record->owner.name);
+    target.owner = owner_find(engine, target.owner_hash, record->owner.kind, record->owner.name);
+    wrong = wrong_with_claim(engine, &target, record);
+    if (wrong)
+        return damaged(change, wrong, reterr);
+    claim_put(engine, &target, record, change->revision);
+    return 0;
+}
+
+static int replay_pool(struct engine *engine, const struct change *change, struct ipam_error *reterr)
+{
+    const char *wrong = wrong_with_pool(engine, &change->pool);
+
+    if (wrong)
+        return damaged(change, wrong, reterr);
+    return pool_put(engine, &change->pool, change->revision, reterr);
+}
+
+int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr)
+{
+    int status =
+        change->kind == CHANGE_POOL ? replay_pool(engine, change, reterr) : replay_claim(engine, change, reterr);
+
+    batch_forget(engine);
+    if (!status && change->revision > engine->revision)
+        engine_set_revision(engine, change->revision, change->at);
+    return status;
+}
+
+void engine_set_revision(struct engine *engine, uint64_t revision, struct wall_time at)
+{
+    engine->revision = revision;
+    engine->revision_at = at.ns;
+    if (engine->now < at.ns)
+        engine->now = at.ns;
+}
