@@ -1,6 +1,7 @@
 #include "grpc_host.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,10 @@ static void on_stop(uv_async_t *async)
 static void *host_run(void *user)
 {
     struct host *host = user;
+    sigset_t pipe; /* of this thread alone: libipam in the other one must do without */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     uv_loop_init(&host->loop);
     uv_async_init(&host->loop, &host->stop, on_stop);
     uv_pipe_init(&host->loop, &host->listener, 0);

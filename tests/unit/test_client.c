@@ -1,7 +1,6 @@
 /* libipam against a server in a thread: the blocking client and the channel. */
 #include <errno.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
