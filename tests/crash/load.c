@@ -18,11 +18,10 @@
 
 #define CONNECTIONS 4
 #define IN_FLIGHT   256 /* over all connections */
-#define BURST \
-    40 /* calls started every TICK_MS: about what a Python check of the history keeps up with */
-#define TICK_MS    5
-#define OWNERS_MAX 4096
-#define NAME_SIZE  48
+#define BURST       40  /* calls started every TICK_MS: about what a Python check of the history keeps up with */
+#define TICK_MS     5
+#define OWNERS_MAX  4096
+#define NAME_SIZE   48
 
 struct names {
     char items[OWNERS_MAX][NAME_SIZE];
@@ -77,8 +76,7 @@ static uint64_t random_below(struct load *load, uint64_t bound)
 static void log_line(struct load *load, char what, const char *owner, const char *addresses)
 {
     char line[256];
-    int size =
-        snprintf(line, sizeof line, "%c %s%s%s\n", what, owner, *addresses ? " " : "", addresses);
+    int size = snprintf(line, sizeof line, "%c %s%s%s\n", what, owner, *addresses ? " " : "", addresses);
     if (write(load->log, line, (size_t)size) != size) {
         perror("crash_load: log");
         _exit(1);
@@ -148,8 +146,7 @@ static void allocated(const ProtobufCMessage *message, const struct ipam_error *
         char addresses[128] = "";
         for (size_t i = 0; i < reply->n_claims; i++) {
             size_t used = strlen(addresses);
-            snprintf(addresses + used, sizeof addresses - used, "%s%s", i ? "," : "",
-                     reply->claims[i]->address);
+            snprintf(addresses + used, sizeof addresses - used, "%s%s", i ? "," : "", reply->claims[i]->address);
         }
         log_line(load, *addresses ? 'A' : 'W', operation->owner, addresses);
         names_put(&load->held, operation->owner);
@@ -202,8 +199,7 @@ static void start_allocate(struct load *load, struct operation *operation)
     request.family = target->family;
     request.enqueue = target->enqueue;
     log_line(load, 'a', operation->owner, "");
-    call(operation, "/ipam.v1.IPAM/Allocate", &request.base, &ipam__v1__allocate_reply__descriptor,
-         allocated);
+    call(operation, "/ipam.v1.IPAM/Allocate", &request.base, &ipam__v1__allocate_reply__descriptor, allocated);
 }
 
 static void start_release(struct load *load, struct operation *operation)
@@ -215,8 +211,7 @@ static void start_release(struct load *load, struct operation *operation)
     Ipam__V1__ReleaseRequest request = IPAM__V1__RELEASE_REQUEST__INIT;
     request.owner = &owner;
     log_line(load, 'r', operation->owner, "");
-    call(operation, "/ipam.v1.IPAM/Release", &request.base, &ipam__v1__release_reply__descriptor,
-         released);
+    call(operation, "/ipam.v1.IPAM/Release", &request.base, &ipam__v1__release_reply__descriptor, released);
 }
 
 static void on_tick(uv_timer_t *tick)
