@@ -29,11 +29,9 @@ def sanitizers():
 
 
 def pkg_config(prefix, *arguments):
-    folders = [str(path.parent) for path in prefix.rglob("libipam.pc")] + [str(path.parent) for path in prefix.rglob("ipam.pc")]
-    assert folders, "no pkg-config file is installed"
-    name = "libipam" if list(prefix.rglob("libipam.pc")) else "ipam"
-    done = subprocess.run(["pkg-config", f"--define-variable=prefix={prefix}", *arguments, name], capture_output=True, text=True,
-                          check=True, env={**os.environ, "PKG_CONFIG_PATH": folders[0]})
+    folder = next(prefix.rglob("ipam.pc")).parent
+    done = subprocess.run(["pkg-config", *arguments, "ipam"], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PKG_CONFIG_PATH": str(folder)})
     return shlex.split(done.stdout)
 
 
