@@ -290,7 +290,7 @@ static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *me
     struct ipam_addr address;
     struct claim_views claims;
     struct ipam_error error;
-    uint64_t after, last;
+    uint64_t after = 0, last;
     if (claim_filter_of(request, &filter, &address, &error) < 0 ||
         id_of_token(request->page_token, &after, &error) < 0) {
         rpc_fail(call, &error);
