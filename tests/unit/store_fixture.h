@@ -20,6 +20,7 @@ extern const uint8_t test_hash_key[16];
 struct fixture {
     char dir[64];
     char db[96], wal[96];
+    bool mounted; /* a disk of its own */
 };
 int fixture_setup(void **state);
 int fixture_teardown(void **state);

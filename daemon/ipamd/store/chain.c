@@ -19,8 +19,7 @@ int report_damage(const char *path, struct ipam_error *reterr, const char *forma
                           path, what);
 }
 
-void chain_next(const uint8_t previous[STORE_HASH_SIZE], const void *record, size_t size,
-                uint8_t ret[STORE_HASH_SIZE])
+void chain_next(const uint8_t previous[STORE_HASH_SIZE], const void *record, size_t size, uint8_t ret[STORE_HASH_SIZE])
 {
     crypto_generichash_state state;
     crypto_generichash_init(&state, NULL, 0, STORE_HASH_SIZE);
@@ -48,8 +47,7 @@ static bool column_hash(sqlite3_stmt *row, int column, uint8_t ret[STORE_HASH_SI
     return true;
 }
 
-static int head_from_row(struct db *db, sqlite3_stmt *row, struct head *ret,
-                         struct ipam_error *reterr)
+static int head_from_row(struct db *db, sqlite3_stmt *row, struct head *ret, struct ipam_error *reterr)
 {
     struct head head = {
         .revision = (uint64_t)sqlite3_column_int64(row, 0),
@@ -78,8 +76,8 @@ int head_read(struct db *db, struct head *ret, struct ipam_error *reterr)
 }
 
 /* The hash that the change after `revision` builds on. */
-static int chain_start(struct db *db, const struct head *head, uint64_t revision,
-                       uint8_t ret[STORE_HASH_SIZE], struct ipam_error *reterr)
+static int chain_start(struct db *db, const struct head *head, uint64_t revision, uint8_t ret[STORE_HASH_SIZE],
+                       struct ipam_error *reterr)
 {
     if (revision == head->compacted_through) {
         memcpy(ret, head->compacted_hash, STORE_HASH_SIZE);
@@ -91,25 +89,22 @@ static int chain_start(struct db *db, const struct head *head, uint64_t revision
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         r = db_fail(db, "its history can't be read", reterr);
     else if (code == SQLITE_DONE || !column_hash(row, 0, ret))
-        r = report_damage(db->path, reterr, "change %" PRIu64 " is missing from its history",
-                          revision);
+        r = report_damage(db->path, reterr, "change %" PRIu64 " is missing from its history", revision);
     sqlite3_reset(row);
     return r;
 }
 
 /* One step: `hash` is that of the change before and becomes that of this one. */
-static int chain_step(struct db *db, sqlite3_stmt *row, uint64_t expected,
-                      uint8_t hash[STORE_HASH_SIZE], struct ipam_error *reterr)
+static int chain_step(struct db *db, sqlite3_stmt *row, uint64_t expected, uint8_t hash[STORE_HASH_SIZE],
+                      struct ipam_error *reterr)
 {
     uint64_t revision = (uint64_t)sqlite3_column_int64(row, 0);
     uint8_t next[STORE_HASH_SIZE], written[STORE_HASH_SIZE];
     if (revision != expected)
-        return report_damage(db->path, reterr, "change %" PRIu64 " is missing from its history",
-                             expected);
+        return report_damage(db->path, reterr, "change %" PRIu64 " is missing from its history", expected);
     chain_next(hash, sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1), next);
     if (!column_hash(row, 2, written) || memcmp(next, written, STORE_HASH_SIZE) != 0)
-        return report_damage(db->path, reterr,
-                             "change %" PRIu64 " does not fit the hash chain of its history",
+        return report_damage(db->path, reterr, "change %" PRIu64 " does not fit the hash chain of its history",
                              revision);
     memcpy(hash, next, STORE_HASH_SIZE);
     return 0;
@@ -131,8 +126,7 @@ int chain_verify(struct db *db, const struct head *head, uint64_t after, struct 
     sqlite3_reset(row);
     if (r == 0 && (revision != head->revision || memcmp(hash, head->hash, STORE_HASH_SIZE) != 0))
         r = report_damage(db->path, reterr,
-                          "its history ends at change %" PRIu64
-                          " and not as written at change %" PRIu64,
-                          revision, head->revision);
+                          "its history ends at change %" PRIu64 " and not as written at change %" PRIu64, revision,
+                          head->revision);
     return r;
 }

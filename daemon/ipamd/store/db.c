@@ -10,12 +10,10 @@ static const char *const statement_texts[SQL_COUNT] = {
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_CHANGE_ADD] = "INSERT INTO changes(revision, record, hash) VALUES(?1, ?2, ?3)",
-    [SQL_CHANGES_AFTER] =
-        "SELECT revision, record, hash FROM changes WHERE revision > ?1 ORDER BY revision",
+    [SQL_CHANGES_AFTER] = "SELECT revision, record, hash FROM changes WHERE revision > ?1 ORDER BY revision",
     [SQL_CHANGES_DROP] = "DELETE FROM changes WHERE revision <= ?1",
     [SQL_CHANGE_HASH] = "SELECT hash FROM changes WHERE revision = ?1",
-    [SQL_CHANGES_ENDS] =
-        "SELECT (SELECT min(revision) FROM changes), (SELECT max(revision) FROM changes)",
+    [SQL_CHANGES_ENDS] = "SELECT (SELECT min(revision) FROM changes), (SELECT max(revision) FROM changes)",
     [SQL_POOL_CHECKSUM] = "SELECT checksum FROM pools WHERE id = ?1",
     [SQL_POOL_PUT] = "INSERT OR REPLACE INTO pools(id, record, checksum) VALUES(?1, ?2, ?3)",
     [SQL_POOL_DROP] = "DELETE FROM pools WHERE id = ?1",
@@ -79,18 +77,15 @@ int db_fail(struct db *db, const char *what, struct ipam_error *reterr)
     int number = sqlite3_system_errno(db->handle);
     const char *message = sqlite3_errmsg(db->handle);
     if (is_damage(code))
-        return ipam_error_set(
-            reterr, IPAM_REASON_STORE_DAMAGED,
-            "%s is damaged: %s: %s; restore it from a backup, and see what `ipamd --check` says",
-            db->path, what, message);
+        return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED,
+                              "%s is damaged: %s: %s; restore it from a backup, and see what `ipamd --check` says",
+                              db->path, what, message);
     if ((code & 0xff) == SQLITE_FULL)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s", db->path, what,
-                              strerror(ENOSPC));
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s", db->path, what, strerror(ENOSPC));
     if (number != 0)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s (%s)", db->path,
-                              what, message, strerror(number));
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s", db->path, what,
-                          message);
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s (%s)", db->path, what, message,
+                              strerror(number));
+    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s: %s: %s", db->path, what, message);
 }
 
 int db_exec(struct db *db, const char *sql, struct ipam_error *reterr)
@@ -104,8 +99,7 @@ int db_open(struct db *db, const char *path, enum db_access access, struct ipam_
 {
     char *uri = file_uri(path, accesses[access].parameters);
     *db = (struct db){.path = path};
-    int flags =
-        accesses[access].flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags = accesses[access].flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int code = sqlite3_open_v2(uri, &db->handle, flags, NULL);
     int r = code == SQLITE_OK ? 0 : db_fail(db, "can't be opened", reterr);
     sqlite3_free(uri);
@@ -122,12 +116,22 @@ int db_open(struct db *db, const char *path, enum db_access access, struct ipam_
     return r;
 }
 
+/* SQLITE_ERROR: a table or column is not there. */
+static int fail_prepare(struct db *db, struct ipam_error *reterr)
+{
+    if (sqlite3_errcode(db->handle) != SQLITE_ERROR)
+        return db_fail(db, "its tables can't be read", reterr);
+    return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED,
+                          "%s is damaged: its tables are not as ipamd makes them: %s; restore it from a backup",
+                          db->path, sqlite3_errmsg(db->handle));
+}
+
 int db_prepare(struct db *db, struct ipam_error *reterr)
 {
     for (size_t i = 0; i < SQL_COUNT; i++)
-        if (sqlite3_prepare_v3(db->handle, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-                               &db->statements[i], NULL) != SQLITE_OK)
-            return db_fail(db, "its tables can't be used", reterr);
+        if (sqlite3_prepare_v3(db->handle, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[i],
+                               NULL) != SQLITE_OK)
+            return fail_prepare(db, reterr);
     return 0;
 }
 
@@ -164,8 +168,7 @@ int db_check(struct db *db, const char *pragma, struct ipam_error *reterr)
         sqlite3_step(statement) != SQLITE_ROW)
         r = db_fail(db, "can't be read", reterr);
     else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0)
-        r = ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED,
-                           "%s is damaged: %s; restore it from a backup", db->path,
+        r = ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED, "%s is damaged: %s; restore it from a backup", db->path,
                            sqlite3_column_text(statement, 0));
     sqlite3_finalize(statement);
     return r;

@@ -7,28 +7,45 @@
  * ---------------------------------------------------------------------------------------------------------
  */
 
+static int reader_open(struct store *store, struct db *ret, struct ipam_error *reterr)
+{
+    enum db_access access = store->access == DB_WRITE ? DB_READ : store->access;
+    int r = db_open(ret, store->db_path, access, reterr);
+    if (r == 0)
+        r = db_prepare(ret, reterr);
+    if (r < 0)
+        db_close(ret);
+    return r;
+}
+
+int readers_open(struct store *store, struct ipam_error *reterr)
+{
+    int r = reader_open(store, &store->idle_readers[0], reterr);
+    if (r == 0)
+        store->idle_count = 1;
+    return r;
+}
+
+void readers_close(struct store *store)
+{
+    while (store->idle_count > 0)
+        db_close(&store->idle_readers[--store->idle_count]);
+}
+
 int reader_take(struct store *store, struct db *ret, struct ipam_error *reterr)
 {
-    struct db reader = {0};
+    int r = 0;
     pthread_rwlock_rdlock(&store->access_lock);
     pthread_mutex_lock(&store->readers_mutex);
-    if (store->idle_count > 0)
-        reader = store->idle_readers[--store->idle_count];
+    bool found = store->idle_count > 0;
+    if (found)
+        *ret = store->idle_readers[--store->idle_count];
     pthread_mutex_unlock(&store->readers_mutex);
-
-    enum db_access access = store->access == DB_WRITE ? DB_READ : store->access;
-    int r = 0;
-    if (!reader.handle)
-        r = db_open(&reader, store->db_path, access, reterr);
-    if (r == 0 && !reader.statements[0])
-        r = db_prepare(&reader, reterr);
-    if (r < 0) {
-        db_close(&reader);
+    if (!found)
+        r = reader_open(store, ret, reterr);
+    if (r < 0)
         pthread_rwlock_unlock(&store->access_lock);
-        return -1;
-    }
-    *ret = reader;
-    return 0;
+    return r;
 }
 
 void reader_give(struct store *store, struct db *reader)
@@ -43,12 +60,6 @@ void reader_give(struct store *store, struct db *reader)
     if (!kept)
         db_close(reader);
     pthread_rwlock_unlock(&store->access_lock);
-}
-
-void readers_close(struct store *store)
-{
-    while (store->idle_count > 0)
-        db_close(&store->idle_readers[--store->idle_count]);
 }
 
 /* ---- Filters
@@ -68,8 +79,7 @@ static bool text_matches(const char *wanted, const char *text)
 static bool change_matches(const struct store_query *query, const struct change *change)
 {
     if (change->kind == CHANGE_POOL)
-        return text_matches(query->pool, change->pool.name) && !*query->kind && !*query->name &&
-               !query->address;
+        return text_matches(query->pool, change->pool.name) && !*query->kind && !*query->name && !query->address;
     const struct claim_record *claim = &change->claim;
     return text_matches(query->pool, claim->pool) && text_matches(query->kind, claim->owner.kind) &&
            text_matches(query->name, claim->owner.name) &&
@@ -116,8 +126,8 @@ static int page_consider(struct page_maker *maker, sqlite3_stmt *row, struct ipa
         return report_damage(maker->db->path, reterr, "a hash in its history has another length");
     if (query_filters(maker->query)) {
         arena_reset(&maker->scratch);
-        if (record_decode(sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1),
-                          &maker->scratch, &change, reterr) < 0)
+        if (record_decode(sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1), &maker->scratch, &change,
+                          reterr) < 0)
             return ipam_error_prefix(reterr, "%s is damaged: history", maker->db->path);
         if (!change_matches(maker->query, &change))
             return 0;
@@ -128,8 +138,7 @@ static int page_consider(struct page_maker *maker, sqlite3_stmt *row, struct ipa
 
 static bool page_full(const struct page_maker *maker)
 {
-    return maker->page.count >= maker->query->limit ||
-           (maker->query->scan > 0 && maker->scanned >= maker->query->scan);
+    return maker->page.count >= maker->query->limit || (maker->query->scan > 0 && maker->scanned >= maker->query->scan);
 }
 
 static int page_fill(struct page_maker *maker, uint64_t after, struct ipam_error *reterr)
@@ -172,8 +181,7 @@ int store_read_changes(struct store *store, const struct store_query *query, str
         return -1;
     struct page_maker maker = {.db = &reader, .query = query, .arena = arena};
     arena_init(&maker.scratch);
-    int r = db_run(&reader, SQL_BEGIN_READ) ? page_make(&maker, reterr)
-                                            : db_fail(&reader, "can't be read", reterr);
+    int r = db_run(&reader, SQL_BEGIN_READ) ? page_make(&maker, reterr) : db_fail(&reader, "can't be read", reterr);
     if (!sqlite3_get_autocommit(reader.handle))
         db_run(&reader, SQL_ROLLBACK); /* head and changes were read as of one moment; there is
                                           nothing to keep */

@@ -32,10 +32,9 @@ static int lock_refuse(const char *dir, int fd, struct ipam_error *reterr)
     char who[48] = "another process";
     if (pid > 0)
         snprintf(who, sizeof(who), "process %ld", pid);
-    return ipam_error_set(
-        reterr, IPAM_REASON_STORE_LOCKED,
-        "state directory %s is in use by %s: stop it, or give this one another --state-dir", dir,
-        who);
+    return ipam_error_set(reterr, IPAM_REASON_STORE_LOCKED,
+                          "state directory %s is in use by %s: stop it, or give this one another --state-dir", dir,
+                          who);
 }
 
 static int lock_open(const char *path)
@@ -60,13 +59,12 @@ int lock_take(const char *dir, int *ret_fd, struct ipam_error *reterr)
         return 0;
     }
     if (fd < 0)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be opened: %s", path,
-                              strerror(errno));
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be opened: %s", path, strerror(errno));
     int r = 0;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         r = errno == EWOULDBLOCK ? lock_refuse(dir, fd, reterr)
-                                 : ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                                                  "%s can't be locked: %s", path, strerror(errno));
+                                 : ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be locked: %s", path,
+                                                  strerror(errno));
     if (r < 0) {
         close(fd);
         return r;
@@ -120,8 +118,7 @@ static int file_read_start(const char *path, struct file_start *ret, struct ipam
         return 0;
     }
     if (fd < 0 || fstat(fd, &status) < 0 || pread(fd, start.bytes, HEADER_SIZE, 0) < 0)
-        r = ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be read: %s", path,
-                           strerror(errno));
+        r = ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be read: %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
     if (r < 0)
@@ -147,8 +144,7 @@ static bool log_header_sound(const uint8_t *header)
     return first == big_endian(header + 24) && second == big_endian(header + 28);
 }
 
-static int inspect_header(const char *path, const struct file_start *file, bool has_log,
-                          struct ipam_error *reterr)
+static int inspect_header(const char *path, const struct file_start *file, bool has_log, struct ipam_error *reterr)
 {
     static const char magic[16] = "SQLite format 3";
     if (file->size < HEADER_SIZE)
@@ -164,14 +160,11 @@ static int inspect_header(const char *path, const struct file_start *file, bool 
     uint32_t version = big_endian(file->bytes + HEADER_USER_VERSION);
     if (schema_refuse_newer(path, version, reterr) < 0)
         return -1;
-    uint64_t page_size =
-        (uint64_t)file->bytes[HEADER_PAGE_SIZE] << 8 | file->bytes[HEADER_PAGE_SIZE + 1];
-    uint64_t expected =
-        (page_size == 1 ? 65536 : page_size) * big_endian(file->bytes + HEADER_PAGE_COUNT);
+    uint64_t page_size = (uint64_t)file->bytes[HEADER_PAGE_SIZE] << 8 | file->bytes[HEADER_PAGE_SIZE + 1];
+    uint64_t expected = (page_size == 1 ? 65536 : page_size) * big_endian(file->bytes + HEADER_PAGE_COUNT);
     if (!has_log && file->size < expected) /* with a log, it says how long the database is */
-        return report_damage(path, reterr,
-                             "it is %" PRIu64 " bytes long where %" PRIu64 " were written",
-                             file->size, expected);
+        return report_damage(path, reterr, "it is %" PRIu64 " bytes long where %" PRIu64 " were written", file->size,
+                             expected);
     if (version == 0 || expected == 0 || file->bytes[HEADER_WRITE_VERSION] != 2 ||
         file->bytes[HEADER_WRITE_VERSION + 1] != 2)
         return report_damage(path, reterr, "its header is not as ipamd writes it");

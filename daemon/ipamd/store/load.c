@@ -28,8 +28,7 @@ static uint64_t entity_id(const struct change *change)
     return change->kind == CHANGE_POOL ? change->pool.id : change->claim.id;
 }
 
-static int row_read(struct reading *reading, const struct table *table, sqlite3_stmt *row,
-                    struct ipam_error *reterr)
+static int row_read(struct reading *reading, const struct table *table, sqlite3_stmt *row, struct ipam_error *reterr)
 {
     const char *path = reading->db->path;
     uint64_t id = (uint64_t)sqlite3_column_int64(row, 0);
@@ -38,17 +37,13 @@ static int row_read(struct reading *reading, const struct table *table, sqlite3_
     uint64_t checksum = (uint64_t)sqlite3_column_int64(row, 2);
     struct change change;
     if (row_checksum(record, size) != checksum)
-        return report_damage(path, reterr,
-                             "row %" PRIu64 " of %s has another checksum than was written", id,
+        return report_damage(path, reterr, "row %" PRIu64 " of %s has another checksum than was written", id,
                              table->name);
     arena_reset(&reading->arena);
     if (record_decode(record, size, &reading->arena, &change, reterr) < 0)
-        return ipam_error_prefix(reterr, "%s is damaged: row %" PRIu64 " of %s", path, id,
-                                 table->name);
-    if (change.kind != table->kind || entity_id(&change) != id ||
-        change.revision > reading->head->revision)
-        return report_damage(path, reterr, "row %" PRIu64 " of %s holds another one's record", id,
-                             table->name);
+        return ipam_error_prefix(reterr, "%s is damaged: row %" PRIu64 " of %s", path, id, table->name);
+    if (change.kind != table->kind || entity_id(&change) != id || change.revision > reading->head->revision)
+        return report_damage(path, reterr, "row %" PRIu64 " of %s holds another one's record", id, table->name);
     reading->sum += checksum;
     return reading->each(reading->user, &change, record, size, reterr);
 }
@@ -65,8 +60,7 @@ static int table_read(struct reading *reading, const struct table *table, struct
     return r;
 }
 
-int rows_read(struct db *db, const struct head *head, row_fn each, void *user,
-              struct ipam_error *reterr)
+int rows_read(struct db *db, const struct head *head, row_fn each, void *user, struct ipam_error *reterr)
 {
     struct reading reading = {.db = db, .head = head, .each = each, .user = user};
     int r = 0;
@@ -74,8 +68,7 @@ int rows_read(struct db *db, const struct head *head, row_fn each, void *user,
     for (size_t i = 0; r == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
         r = table_read(&reading, &tables[i], reterr);
     if (r == 0 && reading.sum != head->state_sum)
-        r = report_damage(db->path, reterr,
-                          "a row of pools or claims is missing or older than the last one written");
+        r = report_damage(db->path, reterr, "a row of pools or claims is missing or older than the last one written");
     arena_done(&reading.arena);
     return r;
 }
@@ -96,10 +89,10 @@ static int last_change_time(struct store *store, struct wall_time *ret, struct i
     struct change change;
     arena_init(&arena);
     sqlite3_bind_int64(row, 1, (int64_t)store->head.revision - 1);
-    int r = sqlite3_step(row) == SQLITE_ROW
-                ? record_decode(sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1),
-                                &arena, &change, reterr)
-                : db_fail(&store->db, "its history can't be read", reterr);
+    int r =
+        sqlite3_step(row) == SQLITE_ROW
+            ? record_decode(sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1), &arena, &change, reterr)
+            : db_fail(&store->db, "its history can't be read", reterr);
     if (r == 0)
         *ret = change.at;
     sqlite3_reset(row);

@@ -21,7 +21,7 @@ struct head {
     uint8_t hash[STORE_HASH_SIZE];           /* of `revision` */
     uint64_t compacted_through;              /* changes up to here are gone … */
     uint8_t compacted_hash[STORE_HASH_SIZE]; /* … and the chain goes on from this hash */
-    uint64_t state_sum; /* checksums of all rows of pools and claims, added up: finds a row that is
+    uint64_t state_sum;                      /* checksums of all rows of pools and claims, added up: finds a row that is
                            missing or stale */
 };
 
@@ -60,15 +60,12 @@ int inspect_files(const char *db_path, const char *wal_path, bool *ret_exists, b
 
 int schema_create(const char *dir, const char *db_path, struct ipam_error *reterr);
 int schema_upgrade(struct db *db, struct ipam_error *reterr); /* to this build's; STORE_TOO_NEW */
-int schema_refuse_newer(const char *path, int64_t version,
-                        struct ipam_error *reterr); /* 0 when this build knows it */
+int schema_refuse_newer(const char *path, int64_t version, struct ipam_error *reterr); /* 0 when this build knows it */
 
 /* ---- chain.c */
 
-void chain_next(const uint8_t previous[STORE_HASH_SIZE], const void *record, size_t size,
-                uint8_t ret[STORE_HASH_SIZE]);
-uint64_t row_checksum(const void *record,
-                      size_t size); /* the record holds its id, so rows can't change places */
+void chain_next(const uint8_t previous[STORE_HASH_SIZE], const void *record, size_t size, uint8_t ret[STORE_HASH_SIZE]);
+uint64_t row_checksum(const void *record, size_t size); /* the record holds its id, so rows can't change places */
 int head_read(struct db *db, struct head *ret, struct ipam_error *reterr);
 /* Follows the chain from `after` (at least compacted_through) to the head. */
 int chain_verify(struct db *db, const struct head *head, uint64_t after, struct ipam_error *reterr);
@@ -81,14 +78,14 @@ int report_damage(const char *path, struct ipam_error *reterr, const char *forma
 typedef int (*row_fn)(void *user, const struct change *change, const uint8_t *record, size_t size,
                       struct ipam_error *reterr);
 /* Every row of pools, then of claims, in order of id, checked; then their sum. */
-int rows_read(struct db *db, const struct head *head, row_fn each, void *user,
-              struct ipam_error *reterr);
+int rows_read(struct db *db, const struct head *head, row_fn each, void *user, struct ipam_error *reterr);
 
 /* ---- history.c */
 
-int reader_take(struct store *store, struct db *ret,
-                struct ipam_error *reterr);               /* holds access_lock for reading … */
-void reader_give(struct store *store, struct db *reader); /* … until this */
+/* One is kept open from the start, so that history can be read when the system has no file to give. */
+int readers_open(struct store *store, struct ipam_error *reterr);
+int reader_take(struct store *store, struct db *ret, struct ipam_error *reterr); /* holds access_lock for reading … */
+void reader_give(struct store *store, struct db *reader);                        /* … until this */
 void readers_close(struct store *store);
 
 /* ---- store.c */

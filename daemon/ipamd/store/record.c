@@ -31,8 +31,7 @@ struct field;
 struct codec {
     void (*put)(struct sink *sink, const struct field *field, const void *base);
     void (*get)(struct source *source, const struct field *field, void *base);
-    void (*clear)(struct source *source, const struct field *field,
-                  void *base); /* NULL: zero bytes will do */
+    void (*clear)(struct source *source, const struct field *field, void *base); /* NULL: zero bytes will do */
     bool repeated;
 };
 
@@ -46,8 +45,7 @@ struct field {
     uint32_t offset;
     const struct codec *codec;
     const struct message *message; /* of a nested message */
-    uint32_t
-        extra; /* nested: offset of the bool that says it is there; enumeration: its last number */
+    uint32_t extra;                /* nested: offset of the bool that says it is there; enumeration: its last number */
 };
 
 #define ALWAYS_THERE UINT32_MAX
@@ -165,8 +163,7 @@ static const char *get_text(struct source *source)
 static void get_message(struct source *source, const struct message *message, void *base)
 {
     uint64_t tag = get_tag(source);
-    for (const struct field *field = message->fields; field < message->fields + message->count;
-         field++) {
+    for (const struct field *field = message->fields; field < message->fields + message->count; field++) {
         if (tag != field->tag) {
             if (field->codec->clear)
                 field->codec->clear(source, field, base);
@@ -224,8 +221,7 @@ static void get_uint32(struct source *source, const struct field *field, void *b
     get_limited(source, UINT32_MAX, MEMBER(uint32_t, field, base));
 }
 
-_Static_assert(sizeof(enum claim_state) == sizeof(uint32_t) &&
-                   sizeof(enum pool_state) == sizeof(uint32_t) &&
+_Static_assert(sizeof(enum claim_state) == sizeof(uint32_t) && sizeof(enum pool_state) == sizeof(uint32_t) &&
                    sizeof(enum ipam_family) == sizeof(uint32_t),
                "enumerations are read and written as uint32_t");
 
@@ -475,8 +471,7 @@ static const struct field pool_fields[] = {
     FIELD(DELIMITED, 3, struct wire_pool, reason, reason),
     FIELD(DELIMITED, 4, struct wire_pool, message, string),
     FIELD(DELIMITED, 9, struct wire_pool, created_at, time),
-    FIELD_NESTED(11, struct wire_pool, rejected, spec_message,
-                 offsetof(struct wire_pool, has_rejected)),
+    FIELD_NESTED(11, struct wire_pool, rejected, spec_message, offsetof(struct wire_pool, has_rejected)),
     FIELD(VARINT, 12, struct wire_pool, id, uint64),
 };
 static const struct message pool_message = MESSAGE(pool_fields);
@@ -505,8 +500,7 @@ static const struct field change_fields[] = {
     FIELD(DELIMITED, 2, struct wire_change, at, time),
     FIELD_NESTED(3, struct wire_change, actor, actor_message, ALWAYS_THERE),
     FIELD_NESTED(4, struct wire_change, pool, pool_message, offsetof(struct wire_change, has_pool)),
-    FIELD_NESTED(5, struct wire_change, claim, claim_message,
-                 offsetof(struct wire_change, has_claim)),
+    FIELD_NESTED(5, struct wire_change, claim, claim_message, offsetof(struct wire_change, has_claim)),
 };
 static const struct message change_message = MESSAGE(change_fields);
 
@@ -584,8 +578,7 @@ static const char *wire_defect(const struct wire_change *wire)
         return "it has no revision";
     if (wire->has_pool && (!wire->pool.has_spec || wire->pool.state == 0 || wire->pool.id == 0))
         return "its pool lacks spec, state or id";
-    if (wire->has_claim &&
-        (wire->claim.state == 0 || wire->claim.family == 0 || wire->claim.id == 0))
+    if (wire->has_claim && (wire->claim.state == 0 || wire->claim.family == 0 || wire->claim.id == 0))
         return "its claim lacks state, family or id";
     return NULL;
 }
@@ -596,11 +589,9 @@ int record_decode(const uint8_t *record, size_t size, struct arena *arena, struc
     struct wire_change wire = {.revision = 0};
     struct source source = {arena, record, record + size, false};
     get_message(&source, &change_message, &wire);
-    const char *defect =
-        source.bad ? "its bytes are not a Change of this version" : wire_defect(&wire);
+    const char *defect = source.bad ? "its bytes are not a Change of this version" : wire_defect(&wire);
     if (defect)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED, "a record can't be read: %s",
-                              defect);
+        return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED, "a record can't be read: %s", defect);
 
     ret->revision = wire.revision;
     ret->at = wire.at;

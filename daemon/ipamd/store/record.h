@@ -18,8 +18,7 @@ int record_decode(const uint8_t *record, size_t size, struct arena *arena, struc
 
 Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct arena *arena);
 Ipam__V1__Pool *record_pool_message(const struct pool_view *pool, struct arena *arena);
-Google__Protobuf__Timestamp *record_timestamp(struct wall_time time,
-                                              struct arena *arena); /* NULL for no time */
+Google__Protobuf__Timestamp *record_timestamp(struct wall_time time, struct arena *arena); /* NULL for no time */
 
 /* An allocator for protobuf-c that takes from `arena` and never frees. */
 ProtobufCAllocator record_allocator(struct arena *arena);

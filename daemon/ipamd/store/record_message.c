@@ -28,8 +28,7 @@ Google__Protobuf__Timestamp *record_timestamp(struct wall_time time, struct aren
         return NULL;
     Google__Protobuf__Timestamp *message = arena_alloc(arena, sizeof(*message));
     google__protobuf__timestamp__init(message);
-    message->nanos =
-        (int32_t)(((time.ns % second) + second) % second); /* forward, before 1970 too */
+    message->nanos = (int32_t)(((time.ns % second) + second) % second); /* forward, before 1970 too */
     message->seconds = (time.ns - message->nanos) / second;
     return message;
 }
@@ -65,8 +64,7 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
     return message;
 }
 
-static Ipam__V1__PoolSpec *spec_message(const char *name, const struct pool_spec *spec,
-                                        struct arena *arena)
+static Ipam__V1__PoolSpec *spec_message(const char *name, const struct pool_spec *spec, struct arena *arena)
 {
     Ipam__V1__PoolSpec *message = arena_alloc(arena, sizeof(*message));
     ipam__v1__pool_spec__init(message);
@@ -100,8 +98,7 @@ static Ipam__V1__PoolCounts *counts_message(const struct pool_counts *counts, st
 }
 
 /* A pool that was never accepted shows the rejected spec as its only one, as its record does. */
-static void pool_message_specs(Ipam__V1__Pool *message, const struct pool_record *pool,
-                               struct arena *arena)
+static void pool_message_specs(Ipam__V1__Pool *message, const struct pool_record *pool, struct arena *arena)
 {
     static const struct pool_spec none = {.uid = ""};
     const struct pool_spec *rejected = pool->has_rejected ? &pool->rejected : NULL;

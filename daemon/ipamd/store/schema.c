@@ -33,22 +33,20 @@ int schema_refuse_newer(const char *path, int64_t version, struct ipam_error *re
 {
     if (version <= SCHEMA_VERSION)
         return 0;
-    return ipam_error_set(
-        reterr, IPAM_REASON_STORE_TOO_NEW,
-        "%s has schema %" PRId64 " and ipamd " IPAM_VERSION " knows schemas up to %" PRId64
-        ": run the ipamd that wrote it or a newer one, or restore a backup from before the upgrade",
-        path, version, SCHEMA_VERSION);
+    return ipam_error_set(reterr, IPAM_REASON_STORE_TOO_NEW,
+                          "%s has schema %" PRId64 " and ipamd " IPAM_VERSION " knows schemas up to %" PRId64
+                          ": run the ipamd that wrote it or a newer one, or restore a backup from before the upgrade",
+                          path, version, SCHEMA_VERSION);
 }
 
 /* One migration with its version number: both or neither. */
 static int migrate_once(struct db *db, int64_t version, struct ipam_error *reterr)
 {
-    char *sql = sqlite3_mprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %lld; COMMIT;",
-                                migrations[version], (long long)version + 1);
+    char *sql = sqlite3_mprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %lld; COMMIT;", migrations[version],
+                                (long long)version + 1);
     int r = db_exec(db, sql, reterr);
     if (r < 0 && !sqlite3_get_autocommit(db->handle))
-        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL,
-                     NULL); /* the error is in *reterr already */
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL); /* the error is in *reterr already */
     sqlite3_free(sql);
     return r;
 }
@@ -80,8 +78,7 @@ int schema_upgrade(struct db *db, struct ipam_error *reterr)
 
 static int fail_path(const char *path, const char *what, struct ipam_error *reterr)
 {
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be %s: %s", path, what,
-                          strerror(errno));
+    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be %s: %s", path, what, strerror(errno));
 }
 
 static int sync_path(const char *path, int flags, struct ipam_error *reterr)
@@ -105,8 +102,7 @@ static void remove_new(const char *path)
 
 static int make_file(const char *path, struct ipam_error *reterr)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-                  0640); /* SQLite gives log and index the same mode */
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640); /* SQLite gives log and index the same mode */
     if (fd < 0)
         return fail_path(path, "created", reterr);
     close(fd);
@@ -117,16 +113,14 @@ static int fill_file(const char *path, struct ipam_error *reterr)
 {
     struct db db;
     char pragmas[128];
-    snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size = 4096; PRAGMA application_id = %d;",
-             STORE_APPLICATION_ID);
+    snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size = 4096; PRAGMA application_id = %d;", STORE_APPLICATION_ID);
     int r = db_open(&db, path, DB_WRITE, reterr);
     if (r == 0)
         r = db_exec(&db, pragmas, reterr);
     if (r == 0)
         r = migrate(&db, 0, reterr);
     if (r == 0)
-        r = db_exec(&db, "PRAGMA journal_mode = WAL;",
-                    reterr); /* remembered in the header; the log itself is empty */
+        r = db_exec(&db, "PRAGMA journal_mode = WAL;", reterr); /* remembered in the header; the log itself is empty */
     if (r == 0)
         sqlite3_db_config(db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     db_close(&db);

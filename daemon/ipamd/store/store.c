@@ -50,9 +50,15 @@ static int check_writable(struct db *db, struct ipam_error *reterr)
         return -1;
     if (sqlite3_db_readonly(db->handle, "main") == 0)
         return 0;
-    int number = access(db->path, W_OK) < 0 ? errno : EACCES;
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                          "%s can't be opened for writing: %s", db->path, strerror(number));
+    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be opened for writing", db->path);
+}
+
+/* The system's reason is plainer than what SQLite makes of the log that it could not create. */
+static void explain_read_only(struct store *store, struct ipam_error *error)
+{
+    if (access(store->db_path, W_OK) < 0 || access(store->dir, W_OK) < 0)
+        ipam_error_set(error, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be opened for writing: %s", store->db_path,
+                       strerror(errno));
 }
 
 /* For writing; or where the system forbids that, for reading what is there. */
@@ -61,11 +67,11 @@ static int open_connection(struct store *store, bool has_log, struct ipam_error 
     struct ipam_error cause = {0};
     int64_t version;
     store->access = DB_WRITE;
-    if (db_open(&store->db, store->db_path, DB_WRITE, &cause) == 0 &&
-        check_writable(&store->db, &cause) == 0)
+    if (db_open(&store->db, store->db_path, DB_WRITE, &cause) == 0 && check_writable(&store->db, &cause) == 0)
         return 0;
     db_close(&store->db);
     if (cause.reason == IPAM_REASON_STORE_UNAVAILABLE) {
+        explain_read_only(store, &cause);
         store->access = has_log ? DB_STATIC_WAL : DB_IMMUTABLE;
         store->read_only_cause = cause;
         if (db_open(&store->db, store->db_path, store->access, NULL) == 0 &&
@@ -85,16 +91,13 @@ static int check_history(struct store *store, struct ipam_error *reterr)
     sqlite3_stmt *row = store->db.statements[SQL_CHANGES_ENDS];
     if (sqlite3_step(row) != SQLITE_ROW)
         return db_fail(&store->db, "its history can't be read", reterr);
-    uint64_t first = (uint64_t)sqlite3_column_int64(row, 0),
-             last = (uint64_t)sqlite3_column_int64(row, 1);
+    uint64_t first = (uint64_t)sqlite3_column_int64(row, 0), last = (uint64_t)sqlite3_column_int64(row, 1);
     sqlite3_reset(row);
-    bool sound = head->revision == 0
-                     ? last == 0
-                     : first == head->compacted_through + 1 && last == head->revision;
+    bool sound = head->revision == 0 ? last == 0 : first == head->compacted_through + 1 && last == head->revision;
     if (!sound)
         return report_damage(store->db_path, reterr,
-                             "its history goes from change %" PRIu64 " to %" PRIu64
-                             " and not from %" PRIu64 " to %" PRIu64,
+                             "its history goes from change %" PRIu64 " to %" PRIu64 " and not from %" PRIu64
+                             " to %" PRIu64,
                              first, last, head->compacted_through + 1, head->revision);
     uint64_t kept = head->revision - head->compacted_through;
     uint64_t checked = kept < CHAIN_CHECKED_AT_OPEN ? kept : CHAIN_CHECKED_AT_OPEN;
@@ -110,7 +113,7 @@ static int open_database(struct store *store, struct ipam_error *reterr)
         return -1;
     if (open_connection(store, has_log, reterr) < 0 || schema_upgrade(&store->db, reterr) < 0 ||
         db_prepare(&store->db, reterr) < 0 || head_read(&store->db, &store->head, reterr) < 0 ||
-        check_history(store, reterr) < 0)
+        check_history(store, reterr) < 0 || readers_open(store, reterr) < 0)
         return -1;
     sqlite3_wal_hook(store->db.handle, remember_log_pages, store);
     return 0;
@@ -120,11 +123,10 @@ static int make_directory(const char *dir, struct ipam_error *reterr)
 {
     struct stat status;
     if (stat(dir, &status) == 0 && !S_ISDIR(status.st_mode))
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                              "state directory %s is not a directory", dir);
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s is not a directory", dir);
     if (stat(dir, &status) < 0 && mkdir(dir, 0750) < 0)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                              "state directory %s can't be made: %s", dir, strerror(errno));
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s can't be made: %s", dir,
+                              strerror(errno));
     return 0;
 }
 
@@ -150,8 +152,8 @@ int store_open(const struct store_options *options, struct store **ret, struct i
     arena_init(&store->hash_arena);
     pthread_rwlock_init(&store->access_lock, NULL);
     pthread_mutex_init(&store->readers_mutex, NULL);
-    if (make_directory(store->dir, reterr) < 0 ||
-        lock_take(store->dir, &store->lock_fd, reterr) < 0 || open_database(store, reterr) < 0) {
+    if (make_directory(store->dir, reterr) < 0 || lock_take(store->dir, &store->lock_fd, reterr) < 0 ||
+        open_database(store, reterr) < 0) {
         store_close(store);
         return -1;
     }
@@ -219,8 +221,7 @@ static int transaction_fail(struct store *store, struct ipam_error *reterr)
     return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", cause.message);
 }
 
-static bool change_add(struct db *db, uint64_t revision, const void *record, size_t size,
-                       const uint8_t *hash)
+static bool change_add(struct db *db, uint64_t revision, const void *record, size_t size, const uint8_t *hash)
 {
     sqlite3_stmt *statement = db->statements[SQL_CHANGE_ADD];
     sqlite3_bind_int64(statement, 1, (int64_t)revision);
@@ -243,18 +244,15 @@ static bool state_forget(struct db *db, enum statement checksum, uint64_t id, ui
 
 /* Puts the change in the place of the one before it of the same pool or claim, or takes the row
  * away. */
-static bool state_put(struct db *db, const struct change *change, const void *record, size_t size,
-                      uint64_t *sum)
+static bool state_put(struct db *db, const struct change *change, const void *record, size_t size, uint64_t *sum)
 {
     bool pool = change->kind == CHANGE_POOL;
     uint64_t id = pool ? change->pool.id : change->claim.id;
     bool gone = pool ? change->pool.state == POOL_REMOVED : change->claim.state == CLAIM_RELEASED;
-    if (id != change->revision &&
-        !state_forget(db, pool ? SQL_POOL_CHECKSUM : SQL_CLAIM_CHECKSUM, id, sum))
+    if (id != change->revision && !state_forget(db, pool ? SQL_POOL_CHECKSUM : SQL_CLAIM_CHECKSUM, id, sum))
         return false;
 
-    enum statement id_last =
-        gone ? (pool ? SQL_POOL_DROP : SQL_CLAIM_DROP) : (pool ? SQL_POOL_PUT : SQL_CLAIM_PUT);
+    enum statement id_last = gone ? (pool ? SQL_POOL_DROP : SQL_CLAIM_DROP) : (pool ? SQL_POOL_PUT : SQL_CLAIM_PUT);
     sqlite3_stmt *statement = db->statements[id_last];
     sqlite3_bind_int64(statement, 1, (int64_t)id);
     if (!gone) {
@@ -310,8 +308,7 @@ static bool history_compact(struct store *store, size_t batch, struct head *head
     return found && db_run(&store->db, SQL_CHANGES_DROP);
 }
 
-static bool batch_put(struct store *store, const struct changes *batch, uint8_t *hashes,
-                      struct head *head)
+static bool batch_put(struct store *store, const struct changes *batch, uint8_t *hashes, struct head *head)
 {
     if (!db_run(&store->db, SQL_BEGIN))
         return false;
@@ -320,14 +317,12 @@ static bool batch_put(struct store *store, const struct changes *batch, uint8_t 
             return false;
         memcpy(hashes + STORE_HASH_SIZE * i, head->hash, STORE_HASH_SIZE);
     }
-    return history_compact(store, batch->count, head) && head_put(&store->db, head) &&
-           db_run(&store->db, SQL_COMMIT);
+    return history_compact(store, batch->count, head) && head_put(&store->db, head) && db_run(&store->db, SQL_COMMIT);
 }
 
 static void compaction_plan(struct store *store)
 {
-    uint64_t kept = store->head.revision - store->head.compacted_through,
-             limit = store->history_limit;
+    uint64_t kept = store->head.revision - store->head.compacted_through, limit = store->history_limit;
     if (limit > 0 && kept > limit + COMPACTION_SLACK(limit))
         store->compaction_target = store->head.revision - limit;
 }
@@ -336,8 +331,7 @@ static void compaction_plan(struct store *store)
  * again. */
 static void checkpoint(struct store *store)
 {
-    if (sqlite3_wal_checkpoint_v2(store->db.handle, "main", SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                  NULL) == SQLITE_OK)
+    if (sqlite3_wal_checkpoint_v2(store->db.handle, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)
         store->wal_pages = 0;
 }
 
@@ -349,12 +343,10 @@ void store_tidy(struct store *store)
 
 static int refuse_read_only(struct store *store, struct ipam_error *reterr)
 {
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s",
-                          store->read_only_cause.message);
+    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->read_only_cause.message);
 }
 
-int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes,
-                 struct ipam_error *reterr)
+int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr)
 {
     struct head head = store->head;
     if (store->access != DB_WRITE)
@@ -388,10 +380,9 @@ static int reopen(struct store *store, struct ipam_error *reterr)
     if (r == 0)
         r = open_database(store, reterr);
     if (r == 0 && memcmp(before.hash, store->head.hash, STORE_HASH_SIZE) != 0)
-        r = ipam_error_set(
-            reterr, IPAM_REASON_STORE_UNAVAILABLE,
-            "%s was changed by another program while it could only be read: start ipamd again",
-            store->db_path);
+        r = ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
+                           "%s was changed by another program while it could only be read: start ipamd again",
+                           store->db_path);
     pthread_rwlock_unlock(&store->access_lock);
     return r;
 }
@@ -402,8 +393,7 @@ int store_probe(struct store *store, struct ipam_error *reterr)
         return -1;
     if (store->access != DB_WRITE)
         return refuse_read_only(store, reterr);
-    if (!db_run(&store->db, SQL_BEGIN) || !db_run(&store->db, SQL_PROBE) ||
-        !db_run(&store->db, SQL_COMMIT))
+    if (!db_run(&store->db, SQL_BEGIN) || !db_run(&store->db, SQL_PROBE) || !db_run(&store->db, SQL_COMMIT))
         return transaction_fail(store, reterr);
     return 0;
 }

@@ -24,8 +24,7 @@ struct store_options {
  * cut short, checksum), or STORE_UNAVAILABLE (can't be read or created; the message carries the
  * system's reason). */
 int store_open(const struct store_options *options, struct store **ret, struct ipam_error *reterr);
-struct store *
-store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
+struct store *store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
 
 /* Replays the present state into an empty engine. Not beside store_commit. */
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr);
@@ -33,8 +32,7 @@ int store_load(struct store *store, struct engine *engine, struct ipam_error *re
 /* Writes `batch` durably: all or nothing. -1 with STORE_UNAVAILABLE: the store is as before the
  * call and can be used on. On success the hash of change i is at ret_hashes + 32 * i (may be NULL).
  * One caller at a time; beside reads. */
-int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes,
-                 struct ipam_error *reterr);
+int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr);
 
 /* Proves with a small durable transaction that writing works (again). Called as store_commit is. */
 int store_probe(struct store *store, struct ipam_error *reterr);

@@ -22,9 +22,7 @@ static int row_verify(void *user, const struct change *change, const uint8_t *re
                 memcmp(sqlite3_column_blob(row, 1), record, size) == 0;
     sqlite3_reset(row);
     return same ? 0
-                : report_damage(db->path, reterr,
-                                "change %" PRIu64
-                                " reads otherwise in the history than in the state",
+                : report_damage(db->path, reterr, "change %" PRIu64 " reads otherwise in the history than in the state",
                                 change->revision);
 }
 
@@ -43,8 +41,7 @@ int store_verify(struct store *store, struct ipam_error *reterr)
     struct db reader;
     if (reader_take(store, &reader, reterr) < 0)
         return -1;
-    int r = db_run(&reader, SQL_BEGIN_READ) ? verify_all(&reader, reterr)
-                                            : db_fail(&reader, "can't be read", reterr);
+    int r = db_run(&reader, SQL_BEGIN_READ) ? verify_all(&reader, reterr) : db_fail(&reader, "can't be read", reterr);
     if (!sqlite3_get_autocommit(reader.handle))
         db_run(&reader, SQL_ROLLBACK);
     reader_give(store, &reader);

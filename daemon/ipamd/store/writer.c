@@ -19,8 +19,7 @@ struct writer {
     void *user;
     pthread_t thread;
 
-    pthread_mutex_t
-        mutex; /* of all that follows; `result` and `hashes` are the store thread's while RUNNING */
+    pthread_mutex_t mutex; /* of all that follows; `result` and `hashes` are the store thread's while RUNNING */
     pthread_cond_t queued;
     enum writer_state state;
     bool stopping;
@@ -95,8 +94,7 @@ static void *writer_thread(void *user)
     return NULL;
 }
 
-struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user),
-                          void *user)
+struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user), void *user)
 {
     struct writer *writer = mem_zalloc(sizeof(*writer));
     writer->store = store;

@@ -17,16 +17,13 @@ struct writer_result {
     enum writer_task task;
     int status;              /* 0 or -1 with error */
     struct ipam_error error; /* meaningful with -1 */
-    uint8_t *hashes; /* WRITER_COMMIT: one per change of the batch, borrowed until the next writer_
+    uint8_t *hashes;         /* WRITER_COMMIT: one per change of the batch, borrowed until the next writer_
                         call */
-    struct engine
-        *engine; /* WRITER_RELOAD: a new engine in the durable state; taken by the caller */
+    struct engine *engine;   /* WRITER_RELOAD: a new engine in the durable state; taken by the caller */
 };
 
-struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user),
-                          void *user);
-struct writer *
-writer_free(struct writer *writer); /* waits for the task under way; NULL is fine; returns NULL */
+struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user), void *user);
+struct writer *writer_free(struct writer *writer); /* waits for the task under way; NULL is fine; returns NULL */
 
 /* Starts a task; only when none is under way. The batch is borrowed until its result has been
  * taken. */
