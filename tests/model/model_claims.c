@@ -284,8 +284,10 @@ static void grant_queue(struct model *model)
         if (model_decide(model, &demand, chosen))
             continue;
         for (int k = 0; k < 2; k++) {
-            if (demand.wanted[k])
-                model_grant(model, &demand, families[k], chosen[k]);
+            if (!demand.wanted[k])
+                continue;
+            demand.uid = model_find(model, demand.owner, families[k], CLAIM_WAITING)->uid;
+            model_grant(model, &demand, families[k], chosen[k]);
         }
     }
 }

@@ -37,6 +37,22 @@ void world_print(const struct world *world)
     fprintf(stderr, "Again: MODEL_SEED=%llu MODEL_VERBOSE=1\n", (unsigned long long)world->seed);
 }
 
+static void print_changes(const struct world *world)
+{
+    for (size_t i = 0; i < world->changes.count; i++) {
+        const struct change *change = &world->changes.items[i];
+        bool pool = change->kind == CHANGE_POOL;
+        char text[IPAM_ADDR_TEXT_MAX];
+
+        fprintf(stderr, "  change %llu: %s %llu, state %d, %s %s%s%s, %s\n", (unsigned long long)change->revision,
+                pool ? "pool" : "claim", (unsigned long long)(pool ? change->pool.id : change->claim.id),
+                pool ? (int)change->pool.state : (int)change->claim.state,
+                pool ? change->pool.name : change->claim.owner.kind, pool ? "" : change->claim.owner.name,
+                pool ? "" : " ", pool ? "" : ipam_addr_format(&change->claim.address, text),
+                pool ? change->pool.message : change->claim.message);
+    }
+}
+
 void world_disagree(const struct world *world, const char *format, ...)
 {
     va_list args;
@@ -46,6 +62,7 @@ void world_disagree(const struct world *world, const char *format, ...)
     vfprintf(stderr, format, args);
     va_end(args);
     fprintf(stderr, "\n");
+    print_changes(world);
     abort(); /* whose handler prints the world */
 }
 
