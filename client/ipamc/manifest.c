@@ -254,7 +254,7 @@ static int check_manual(struct reader *reader, const struct yaml_node *spec)
 static int read_vip(struct reader *reader, const struct yaml_node *spec)
 {
     struct manifest_object *object = reader->object;
-    const struct family_word *family;
+    const struct family_word *family = &family_words[0];
 
     object->kind = MANIFEST_VIP;
     ipam__v1__owner__init(&object->owner);
