@@ -48,19 +48,14 @@ static unsigned int families_of(const struct allocate_args *args, const struct p
     return pool_families(pool) == FAMILY_SET_IPV6 ? FAMILY_SET_IPV6 : FAMILY_SET_IPV4;
 }
 
-static bool read_address(const char *text, unsigned int family, struct ipam_addr *ret)
-{
-    return *text && !ipam_addr_parse(text, ret, NULL) && family_index(ret->family) == family;
-}
-
 static void read_demand(struct allocation *allocation, unsigned int family, const char *text, const char *hint)
 {
     struct demand *demand = &allocation->request.demands[family];
 
     demand->text = text;
     demand->given = *text;
-    demand->readable = read_address(text, family, &demand->address);
-    demand->hinted = !*text && read_address(hint, family, &demand->hint);
+    demand->readable = text_read_address(text, family, &demand->address);
+    demand->hinted = !*text && text_read_address(hint, family, &demand->hint);
     demand->hint_text = demand->hinted ? hint : "";
     if (!text_printable(text, ENGINE_ADDRESS_MAX))
         allocation->rememberable = false;
@@ -239,7 +234,7 @@ static bool same_terms(const struct request *request)
             continue;
         if (!claim || strcmp(claim->pool ? claim->pool->name : "", request->pool_name) ||
             claim->wait->dual != (request->families == FAMILY_SET_DUAL) ||
-            !text_same_address(claim->wait->requested, request->demands[f].text, family_at(f)))
+            !text_same_address(claim->wait->requested, request->demands[f].text, f))
             return false;
     }
     return true;
@@ -256,7 +251,7 @@ static void wait_on(struct engine *engine, struct claim *claim, const struct dem
         record.owner.uid = uid;
     if (*demand->hint_text)
         record.preferred = demand->hint_text;
-    if (!strcmp(record.owner.uid, claim->uid ? claim->uid : "") && !strcmp(record.preferred, claim->wait->preferred))
+    if (!strcmp(record.owner.uid, claim_uid(claim)) && !strcmp(record.preferred, claim->wait->preferred))
         return;
     emit_claim(engine, &target, &record);
 }

@@ -96,7 +96,7 @@ struct apply_pool_result {
 
 /* Creates or edits a pool. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
  *  - An empty uid stands for the recorded one.
- *  - The same uid with a generation below the recorded one (both over 0): STALE_GENERATION.
+ *  - A generation below the recorded one (both over 0), unless the uid differs (both not empty): STALE_GENERATION.
  *  - DRAINING: POOL_DRAINING, unless the uid differs from the recorded one, both not empty: then the pool was recreated; it
  *    takes the new uid and keeps id, created_at and claims, and draining ends (unless this very spec is refused).
  *  - The recorded spec (uid and generation included, lists in the same order) again: no change, and the same answer.
@@ -202,7 +202,7 @@ struct allocate_args {
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
- * holds up nobody else. So no grantable claim ever waits. Then each waiting claim whose reason is now another one is
+ * holds up nobody else. So no grantable claim ever waits. The claim granted has the uid of the one that waited. Then each waiting claim whose reason is now another one is
  * recorded with it and the message of now, in order of waiting_since, a dual pair as IPv4, IPv6, both with the one reason.
  * So the reason recorded is always the one that deciding anew would give; its message may have aged. */
 int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const struct allocate_args *args,

@@ -19,7 +19,7 @@ struct claim *grant_emit(struct engine *engine, const struct request *request, u
     struct claim *waiting = waiting_claim(request->owner, family);
     struct claim *from = grant->again ? grant->again : waiting;
     struct target target = {from, request->owner, request->pool, owner_hash};
-    char text[IPAM_ADDR_TEXT_MAX], uid[ENGINE_UID_MAX + 1];
+    char text[IPAM_ADDR_TEXT_MAX];
     struct claim_record record = {
         .owner = *who,
         .family = family_at(family),
@@ -32,11 +32,10 @@ struct claim *grant_emit(struct engine *engine, const struct request *request, u
         .allocated_at = {engine->now},
     };
 
-    if (waiting) { /* its uid may be what `who` says, and goes with it */
-        record.owner.uid = strcpy(uid, uid_going_on(waiting, who->uid));
-        if (waiting != from)
-            release_emit(engine, waiting);
-    }
+    if (waiting && from == waiting)
+        record.owner.uid = uid_going_on(waiting, who->uid);
+    else if (waiting)
+        release_emit(engine, waiting);
     record.id = from ? from->id : next_revision(engine);
     record.created_at.ns = from ? from->created_at : engine->now;
     return emit_claim(engine, &target, &record);

@@ -51,7 +51,9 @@ bool text_pool_name(const char *text);             /* DNS-1123 subdomain */
 int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr); /* INVALID_OWNER */
 int text_check_pool(const char *name, const struct pool_spec *spec,
                     struct ipam_error *reterr); /* INVALID_POOL_SPEC, for what is never remembered */
-bool text_same_address(const char *a, const char *b, enum ipam_family family); /* equal as text or as address */
+/* True with the address, if the text is one of the family. */
+bool text_read_address(const char *text, unsigned int family, struct ipam_addr *ret);
+bool text_same_address(const char *a, const char *b, unsigned int family); /* equal as text or as address */
 
 /* ---- table.c: a hash table of pointers, keyed by SipHash of user-chosen names ---- */
 
@@ -327,6 +329,11 @@ void claim_free(struct claim *claim);
 static inline addr_value claim_number(const struct claim *claim)
 {
     return (addr_value)claim->addr_hi << 64 | claim->addr_lo;
+}
+
+static inline const char *claim_uid(const struct claim *claim)
+{
+    return claim->uid ? claim->uid : "";
 }
 
 static inline bool claim_holds(const struct claim *claim)

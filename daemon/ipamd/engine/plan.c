@@ -126,11 +126,13 @@ static void reading_expand(struct reading *reading, struct ipam_range range, con
 static int read_cidr(struct reading *reading, const char *text, struct ipam_error *reterr)
 {
     struct ipam_cidr cidr;
+    struct ipam_range range;
     bool clipped;
 
     if (ipam_cidr_parse(text, &cidr, reterr) < 0)
         return -1;
-    reading_expand(reading, ipam_cidr_usable(&cidr, &clipped), text, clipped);
+    range = ipam_cidr_usable(&cidr, &clipped);
+    reading_expand(reading, range, text, clipped);
     return 0;
 }
 

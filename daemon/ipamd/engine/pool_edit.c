@@ -128,7 +128,7 @@ static int check_standing(struct application *application, struct ipam_error *re
     const struct pool *pool = application->pool;
     struct pool_spec *spec = &application->spec;
     const struct pool_spec *newest;
-    bool same_uid;
+    bool recreated;
 
     spec->uid = known(spec->uid);
     if (!pool)
@@ -136,13 +136,13 @@ static int check_standing(struct application *application, struct ipam_error *re
     newest = newest_spec(pool);
     if (!*spec->uid)
         spec->uid = newest->uid;
-    same_uid = !strcmp(spec->uid, newest->uid);
-    if (same_uid && spec->generation > 0 && spec->generation < newest->generation)
+    recreated = *newest->uid && strcmp(spec->uid, newest->uid);
+    if (!recreated && spec->generation > 0 && spec->generation < newest->generation)
         return ipam_error_set(reterr, IPAM_REASON_STALE_GENERATION,
                               "stale generation: %s has generation %lld already, this is %lld; "
                               "apply the newest",
                               pool->name, (long long)newest->generation, (long long)spec->generation);
-    if (pool->record.state == POOL_DRAINING && (same_uid || !*newest->uid))
+    if (pool->record.state == POOL_DRAINING && !recreated)
         return ipam_error_set(reterr, IPAM_REASON_POOL_DRAINING,
                               "pool draining: %s is being deleted and goes with its last claim; "
                               "apply it again once it is gone",

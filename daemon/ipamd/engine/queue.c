@@ -43,11 +43,15 @@ static struct wait *queue_next(struct engine *engine, uint64_t since)
 
 static void wait_grant(struct engine *engine, const struct request *request, const struct grant grants[FAMILIES])
 {
-    struct owner_ref who = {request->owner->kind->text, request->owner->name, ""};
+    const struct owner *owner = request->owner;
 
     for (unsigned int f = 0; f < FAMILIES; f++)
-        if (request->families & 1u << f)
+        if (request->families & 1u << f) {
+            char uid[ENGINE_UID_MAX + 1]; /* the claim may go on under another id */
+            struct owner_ref who = {owner->kind->text, owner->name, strcpy(uid, claim_uid(owner->active[f]))};
+
             grant_emit(engine, request, f, &grants[f], &who, 0);
+        }
 }
 
 static void half_record(struct engine *engine, struct claim *claim, enum ipam_reason reason, const char *message)

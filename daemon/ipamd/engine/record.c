@@ -19,7 +19,7 @@ void claim_record_of(const struct claim *claim, struct claim_record *ret)
 {
     *ret = (struct claim_record){
         .id = claim->id,
-        .owner = {claim->owner->kind->text, claim->owner->name, claim->uid ? claim->uid : ""},
+        .owner = {claim->owner->kind->text, claim->owner->name, claim_uid(claim)},
         .family = family_at(claim->family),
         .state = (enum claim_state)claim->state,
         .pool = claim->pool ? claim->pool->name : "",
@@ -48,7 +48,9 @@ const char *claim_requested(const struct claim *claim, char text[IPAM_ADDR_TEXT_
 /* What is answered in a dry run is gone before it is read. */
 static const char *text_of(const struct engine *engine, struct arena *arena, const char *text)
 {
-    return engine->batch && engine->batch->dry && *text ? arena_strdup(arena, text) : text;
+    if (!engine->batch || !engine->batch->dry)
+        return text;
+    return *text ? arena_strdup(arena, text) : "";
 }
 
 static void claim_texts(const struct engine *engine, struct arena *arena, struct claim_record *claim)

@@ -37,19 +37,28 @@ struct release {
     struct ipam_addr address;
 };
 
+/* Of a waiting claim that asks for an address of the other family, too: that is how it is got rid of. */
+static bool has_address(const struct claim *claim, const struct ipam_addr *wanted)
+{
+    struct ipam_addr address;
+
+    if (claim->state == CLAIM_WAITING)
+        return !ipam_addr_parse(claim->wait->requested, &address, NULL) && ipam_addr_equal(&address, wanted);
+    address = claim_address(claim);
+    return ipam_addr_equal(&address, wanted);
+}
+
 static bool matches(const struct release *release, const struct claim *claim)
 {
     const struct release_args *args = release->args;
-    struct ipam_addr address;
 
-    if (!claim || claim->state == CLAIM_COOLING)
+    if (!claim)
         return false;
     if (args->families && !(args->families & 1u << claim->family))
         return false;
-    if (!text_empty(args->uid) && strcmp(args->uid, claim->uid ? claim->uid : ""))
+    if (!text_empty(args->uid) && strcmp(args->uid, claim_uid(claim)))
         return false;
-    address = claim->state == CLAIM_BOUND ? claim_address(claim) : claim->wait->address;
-    return !release->has_address || ipam_addr_equal(&address, &release->address);
+    return !release->has_address || has_address(claim, &release->address);
 }
 
 static int check_release(const struct release_args *args, struct release *ret, struct ipam_error *reterr)

@@ -172,12 +172,20 @@ int text_check_pool(const char *name, const struct pool_spec *spec, struct ipam_
     return status;
 }
 
-bool text_same_address(const char *a, const char *b, enum ipam_family family)
+bool text_read_address(const char *text, unsigned int family, struct ipam_addr *ret)
+{
+    struct ipam_addr address;
+
+    if (!*text || ipam_addr_parse(text, &address, NULL) < 0 || family_index(address.family) != family)
+        return false;
+    *ret = address;
+    return true;
+}
+
+bool text_same_address(const char *a, const char *b, unsigned int family)
 {
     struct ipam_addr first, second;
 
-    if (!strcmp(a, b))
-        return true;
-    return *a && *b && !ipam_addr_parse(a, &first, NULL) && !ipam_addr_parse(b, &second, NULL) &&
-           first.family == family && ipam_addr_equal(&first, &second);
+    return !strcmp(a, b) || (text_read_address(a, family, &first) && text_read_address(b, family, &second) &&
+                             ipam_addr_equal(&first, &second));
 }

@@ -189,11 +189,6 @@ static void pool_remove_wait(struct pool *pool, struct wait *wait)
     *(wait->pool_next ? &wait->pool_next->pool_prev : &pool->waits_last) = wait->pool_prev;
 }
 
-static bool read_address(const char *text, unsigned int family, struct ipam_addr *ret)
-{
-    return *text && !ipam_addr_parse(text, ret, NULL) && family_index(ret->family) == family;
-}
-
 void wait_start(struct engine *engine, struct claim *claim, const struct claim_record *record)
 {
     struct wait *wait = mem_zalloc(sizeof(*wait));
@@ -206,10 +201,10 @@ void wait_start(struct engine *engine, struct claim *claim, const struct claim_r
     wait->message = mem_strdup(record->message);
     wait->reason = record->reason;
     wait->dual = record->dual;
-    if (read_address(record->requested, claim->family, &wait->address))
+    if (text_read_address(record->requested, claim->family, &wait->address))
         wait->watched = wait->address;
     else if (!*record->requested)
-        read_address(record->preferred, claim->family, &wait->watched);
+        text_read_address(record->preferred, claim->family, &wait->watched);
     wait->watching = wait->watched.family != IPAM_FAMILY_NONE;
     if (wait->watching)
         RB_INSERT(watchers, &engine->watchers[claim->family], wait);
