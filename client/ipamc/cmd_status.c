@@ -3,6 +3,8 @@
 #include "describe.h"
 #include "text.h"
 
+#define VERSION_TIMEOUT_MS 2000 /* nobody waits long for half of an answer */
+
 int cmd_status(struct cli *cli, struct ipam_error *reterr)
 {
     Ipam__V1__GetStatusRequest request = IPAM__V1__GET_STATUS_REQUEST__INIT;
@@ -28,6 +30,8 @@ int cmd_version(struct cli *cli, struct ipam_error *reterr)
     struct ipam_error error;
 
     (void)reterr;
+    if (cli->options.timeout_ms == 0)
+        cli->options.timeout_ms = VERSION_TIMEOUT_MS;
     bool reached = cli_client(cli, &client, &error) == 0 && ipam_get_status(client, &request, &reply, &error) == 0;
     if (output_is_structured(&cli->output))
         output_json(&cli->output,

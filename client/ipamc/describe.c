@@ -84,20 +84,13 @@ POOL_FACT(pool_created, moment(output, pool->created_at))
 POOL_FACT(pool_revision, number(output, pool->revision))
 
 static const struct column pool_rows[] = {
-    {"Name", false, pool_name},
-    {"UID", false, pool_uid},
-    {"State", false, pool_state},
-    {"Reason", false, pool_reason},
-    {"Message", false, pool_message},
-    {"CIDRs", false, pool_cidrs},
-    {"Addresses", false, pool_addresses},
-    {"Excluded", false, pool_excluded},
-    {"First 65,536 only", false, pool_clipped},
-    {"Auto-assign", false, pool_auto_assign},
-    {"Paused", false, pool_paused},
-    {"Reuse delay", false, pool_reuse_delay},
-    {"Created", false, pool_created},
-    {"Revision", false, pool_revision},
+    {"Name", false, pool_name},           {"UID", false, pool_uid},
+    {"State", false, pool_state},         {"Reason", false, pool_reason},
+    {"Message", false, pool_message},     {"CIDRs", false, pool_cidrs},
+    {"Addresses", false, pool_addresses}, {"Excluded", false, pool_excluded},
+    {"Clipped", false, pool_clipped},     {"Auto-assign", false, pool_auto_assign},
+    {"Paused", false, pool_paused},       {"Reuse delay", false, pool_reuse_delay},
+    {"Created", false, pool_created},     {"Revision", false, pool_revision},
 };
 const struct view pool_facts = {pool_rows, COUNT(pool_rows), NULL};
 

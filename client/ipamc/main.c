@@ -39,26 +39,51 @@ static int run_command(struct cli *cli, struct ipam_error *reterr)
     return command->handler(cli, reterr);
 }
 
-/* What was printed must have arrived; a reader that went away (EPIPE) knows it. */
-static int finish_output(struct cli *cli)
+/* Standard output that keeps the error of its first failed write: stdio forgets it. */
+static ssize_t write_output(void *cookie, const char *data, size_t size)
 {
-    errno = 0;
-    bool failed = fflush(cli->output.out) != 0 || ferror(cli->output.out);
+    int *error = cookie;
+    size_t done = 0;
 
-    if (!failed)
-        return 0;
-    if (errno != EPIPE)
-        fprintf(cli->err, "ipamc: standard output: %s\n", errno == 0 ? "a write failed" : strerror(errno));
-    return IPAM_EXIT_FAILURE;
+    while (done < size && *error == 0) {
+        ssize_t wrote = write(STDOUT_FILENO, data + done, size - done);
+        if (wrote >= 0)
+            done += (size_t)wrote;
+        else if (errno != EINTR)
+            *error = errno;
+    }
+    return (ssize_t)done;
+}
+
+static FILE *open_output(int *error)
+{
+    FILE *out = fopencookie(error, "w", (cookie_io_functions_t){.write = write_output});
+
+    if (out != NULL && isatty(STDOUT_FILENO))
+        setvbuf(out, NULL, _IOLBF, 0);
+    return out;
+}
+
+/* What was printed must have arrived; a reader that went away (EPIPE) knows it. */
+static int finish_output(struct cli *cli, const int *error)
+{
+    fclose(cli->output.out);
+    if (*error != 0 && *error != EPIPE)
+        fprintf(cli->err, "ipamc: standard output: %s\n", strerror(*error));
+    return *error != 0 ? IPAM_EXIT_FAILURE : IPAM_EXIT_OK;
 }
 
 int main(int argc, char **argv)
 {
-    struct cli cli = {.output.out = stdout, .err = stderr};
+    int write_error = 0;
+    struct cli cli = {.err = stderr};
     struct ipam_error error;
 
     keep_standard_streams();
     signal(SIGPIPE, SIG_IGN);
+    cli.output.out = open_output(&write_error);
+    if (cli.output.out == NULL)
+        return IPAM_EXIT_FAILURE;
     arena_init(&cli.arena);
     cli.output.arena = &cli.arena;
     cli.output.now = (int64_t)time(NULL);
@@ -68,8 +93,9 @@ int main(int argc, char **argv)
         result = run_command(&cli, &error);
     if (result < 0)
         cli_report(&cli, &error);
-    int unwritten = finish_output(&cli);
+    int unwritten = finish_output(&cli, &write_error);
     cli.client = ipam_client_free(cli.client);
+    json_decref(cli.results);
     arena_done(&cli.arena);
     return cli.exit_code != 0 ? cli.exit_code : unwritten;
 }
