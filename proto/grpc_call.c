@@ -61,8 +61,7 @@ static void call_unlink(struct grpc_call *call)
 static void call_recycle(struct grpc_call *call)
 {
     struct grpc_endpoint *endpoint = call->endpoint;
-    if (endpoint->n_idle >= KEEP_CALLS || call->arena.held > KEEP_ARENA ||
-        call->out.size > KEEP_QUEUE) {
+    if (endpoint->n_idle >= KEEP_CALLS || call->arena.held > KEEP_ARENA || call->out.size > KEEP_QUEUE) {
         arena_done(&call->arena);
         free(call->out.data);
         free(call);
@@ -95,8 +94,8 @@ void call_close(struct grpc_call *call)
     call_recycle(call);
 }
 
-void call_append_metadata(struct grpc_call *call, const char *name, size_t name_size,
-                          const char *value, size_t value_size)
+void call_append_metadata(struct grpc_call *call, const char *name, size_t name_size, const char *value,
+                          size_t value_size)
 {
     if (call->n_metadata == call->metadata_room) {
         size_t room = call->metadata_room == 0 ? 8 : 2 * call->metadata_room;
@@ -189,18 +188,15 @@ static void call_notify_writable(struct grpc_call *call)
     }
 }
 
-/* nghttp2 has room in a DATA frame of the call. on_writable comes before the decision whether this
- * was all. */
-static ssize_t call_read(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room,
-                         uint32_t *flags, nghttp2_data_source *source, void *user)
+/* nghttp2 has room in a DATA frame of the call, which was not given up, for RST_STREAM goes before DATA. on_writable comes
+ * before the decision whether this was all. */
+static ssize_t call_read(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
+                         nghttp2_data_source *source, void *user)
 {
     struct grpc_call *call = source->ptr;
     (void)session;
     (void)stream_id;
     (void)user;
-    if (call->is_given_up) { /* RST_STREAM is on its way */
-        return NGHTTP2_ERR_DEFERRED;
-    }
     size_t n = queue_take(call, to, room);
     call_notify_writable(call);
     if (queue_length(call) > 0 || !call->is_ended) {
@@ -224,8 +220,7 @@ static void call_resume(struct grpc_call *call)
 {
     if (call->is_deferred) {
         call->is_deferred = false;
-        endpoint_check(call->endpoint,
-                       nghttp2_session_resume_data(call->endpoint->session, call->stream_id));
+        endpoint_check(call->endpoint, nghttp2_session_resume_data(call->endpoint->session, call->stream_id));
     }
 }
 
@@ -236,8 +231,7 @@ void grpc_call_send(struct grpc_call *call, const uint8_t *message, size_t size,
         return;
     }
     if (size > endpoint->limits.max_message) {
-        call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE,
-                  "message of %zu bytes is larger than the limit of %u", size,
+        call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE, "message of %zu bytes is larger than the limit of %u", size,
                   endpoint->limits.max_message);
         return;
     }
@@ -271,8 +265,7 @@ void grpc_call_finish(struct grpc_call *call, const struct grpc_status *status)
         return;
     }
     const char *code =
-        codes[(unsigned)status->code < sizeof(codes) / sizeof(codes[0]) ? status->code
-                                                                        : IPAM_STATUS_UNKNOWN];
+        codes[(unsigned)status->code < sizeof(codes) / sizeof(codes[0]) ? status->code : IPAM_STATUS_UNKNOWN];
     size_t size;
     call->n_trailers = 0;
     call->trailers[call->n_trailers++] = nv_make("grpc-status", 11, code, strlen(code), 0);
@@ -280,12 +273,10 @@ void grpc_call_finish(struct grpc_call *call, const struct grpc_status *status)
      * table. */
     if (status->message != NULL && status->message[0] != '\0') {
         const char *text = text_percent_encode(&call->arena, status->message, &size);
-        call->trailers[call->n_trailers++] =
-            nv_make("grpc-message", 12, text, size, NGHTTP2_NV_FLAG_NO_INDEX);
+        call->trailers[call->n_trailers++] = nv_make("grpc-message", 12, text, size, NGHTTP2_NV_FLAG_NO_INDEX);
     }
     if (status->details != NULL && status->details_size > 0) {
-        const char *text =
-            text_base64_encode(&call->arena, status->details, status->details_size, &size);
+        const char *text = text_base64_encode(&call->arena, status->details, status->details_size, &size);
         call->trailers[call->n_trailers++] =
             nv_make("grpc-status-details-bin", 23, text, size, NGHTTP2_NV_FLAG_NO_INDEX);
     }
@@ -312,8 +303,7 @@ void grpc_call_finish_error(struct grpc_call *call, const struct ipam_error *err
 void call_reset_stream(struct grpc_call *call, uint32_t code)
 {
     struct grpc_endpoint *endpoint = call->endpoint;
-    endpoint_check(endpoint, nghttp2_submit_rst_stream(endpoint->session, NGHTTP2_FLAG_NONE,
-                                                       call->stream_id, code));
+    endpoint_check(endpoint, nghttp2_submit_rst_stream(endpoint->session, NGHTTP2_FLAG_NONE, call->stream_id, code));
 }
 
 void call_fail(struct grpc_call *call, enum ipam_reason reason, const char *format, ...)
@@ -336,12 +326,12 @@ void grpc_call_cancel(struct grpc_call *call, bool deadline)
 {
     struct ipam_error error = {0};
     if (!call->endpoint->is_server) {
-        ipam_error_set(&error, deadline ? IPAM_REASON_DEADLINE_EXCEEDED : IPAM_REASON_CANCELLED,
-                       "%s", deadline ? "deadline exceeded" : "cancelled");
+        ipam_error_set(&error, deadline ? IPAM_REASON_DEADLINE_EXCEEDED : IPAM_REASON_CANCELLED, "%s",
+                       deadline ? "deadline exceeded" : "cancelled");
         client_give_up(call, &error);
         return;
     }
-    call->is_ended = call->is_deaf = call->is_given_up = true;
+    call->is_ended = call->is_deaf = true;
     call_drop_queue(call);
     call_reset_stream(call, NGHTTP2_CANCEL);
 }

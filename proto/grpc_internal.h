@@ -15,7 +15,7 @@
 
 #define GRPC_PREFIX_SIZE     5           /* compressed flag, length in network order */
 #define GRPC_WRITABLE_BELOW  (64 * 1024) /* grpc_call_writable */
-#define GRPC_REQUEST_HEADERS 8 /* what every request of ours has; the last is grpc-timeout */
+#define GRPC_REQUEST_HEADERS 8           /* what every request of ours has; the last is grpc-timeout */
 #define GRPC_TIMEOUT_TEXT    16
 
 /* A queue of bytes: those from begin to end are in it. */
@@ -57,7 +57,7 @@ struct grpc_call {
     bool is_deferred; /* nghttp2 waits for grpc_call_send or _finish */
     bool is_awaited;  /* grpc_call_writable said no: on_writable is due */
     bool is_answered; /* client: the answer is whole (END_STREAM) */
-    bool is_given_up; /* RST_STREAM is queued; client: `local` is the status, whatever comes */
+    bool is_given_up; /* client: `local` is the status, whatever comes */
     void *user;
     struct arena arena;
 
@@ -102,16 +102,15 @@ struct grpc_endpoint {
 };
 
 /* grpc.c */
-void endpoint_fail(struct grpc_endpoint *endpoint, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void endpoint_fail(struct grpc_endpoint *endpoint, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* nghttp2 takes what we submit unless memory ran out: that ends the connection. */
 void endpoint_check(struct grpc_endpoint *endpoint, int nghttp2_code);
 
 /* grpc_call.c */
 struct grpc_call *call_new(struct grpc_endpoint *endpoint);
 void call_close(struct grpc_call *call); /* on_close, and its memory goes */
-void call_append_metadata(struct grpc_call *call, const char *name, size_t name_size,
-                          const char *value, size_t value_size);
+void call_append_metadata(struct grpc_call *call, const char *name, size_t name_size, const char *value,
+                          size_t value_size);
 void call_drop_queue(struct grpc_call *call);
 void call_reset_stream(struct grpc_call *call, uint32_t code);
 /* Gives the call up for a reason found here: an error to the client, a status from nowhere on the
@@ -136,17 +135,15 @@ void server_submit_trailers(struct grpc_call *call);
 extern const struct grpc_header_rule client_header_rules[];
 void client_init(struct grpc_endpoint *endpoint, const char *user_agent);
 void client_done(struct grpc_endpoint *endpoint);
-void client_response(struct grpc_call *call); /* a header block is complete */
-void client_end(struct grpc_call *call);      /* the answer is complete */
-void client_close(struct grpc_call *call, uint32_t h2_code,
-                  bool is_lost); /* on_status; the stream is closed */
+void client_response(struct grpc_call *call);                              /* a header block is complete */
+void client_end(struct grpc_call *call);                                   /* the answer is complete */
+void client_close(struct grpc_call *call, uint32_t h2_code, bool is_lost); /* on_status; the stream is closed */
 void client_give_up(struct grpc_call *call, const struct ipam_error *error);
 
 /* grpc_text.c: results are in the arena. */
 const char *text_percent_encode(struct arena *arena, const char *text, size_t *ret_size);
 const char *text_percent_decode(struct arena *arena, const char *text, size_t size);
-const char *text_base64_encode(struct arena *arena, const uint8_t *data, size_t size,
-                               size_t *ret_size);
+const char *text_base64_encode(struct arena *arena, const uint8_t *data, size_t size, size_t *ret_size);
 /* With padding or without; NULL when it is not base64. */
 uint8_t *text_base64_decode(struct arena *arena, const char *text, size_t size, size_t *ret_size);
 /* grpc-timeout. 0, or -1 when it isn't 1 to 8 digits and one of HMSmun. */
@@ -156,15 +153,14 @@ size_t text_timeout_format(uint64_t ns, char text[GRPC_TIMEOUT_TEXT]); /* rounde
 /* grpc_status.c */
 struct grpc_status status_from_error(struct arena *arena, const struct ipam_error *error);
 
-static inline nghttp2_nv nv_make(const char *name, size_t name_size, const char *value,
-                                 size_t value_size, uint8_t flags)
+static inline nghttp2_nv nv_make(const char *name, size_t name_size, const char *value, size_t value_size,
+                                 uint8_t flags)
 {
-    return (nghttp2_nv){
-        .name = (uint8_t *)name,
-        .value = (uint8_t *)value,
-        .namelen = name_size,
-        .valuelen = value_size,
-        .flags = (uint8_t)(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)};
+    return (nghttp2_nv){.name = (uint8_t *)name,
+                        .value = (uint8_t *)value,
+                        .namelen = name_size,
+                        .valuelen = value_size,
+                        .flags = (uint8_t)(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)};
 }
 
 /* An initializer; both are string literals. */

@@ -318,8 +318,14 @@ static void reply_past_the_clients_limit_fails_the_call(void **state)
 
 static void sending_past_the_limit_fails_the_call(void **state)
 {
-    struct outcome outcome = call_with_size(*state, PAIR_MAX_MESSAGE + 1);
+    struct grpc_limits more = pair_limits;
+    more.max_message = PAIR_MAX_MESSAGE + 1;
+    struct pair *pair = pair_new(&more, &pair_limits);
+    (void)state;
+    struct outcome outcome = call_with_size(pair, PAIR_MAX_MESSAGE + 1);
     assert_int_equal(outcome.error.reason, IPAM_REASON_MESSAGE_TOO_LARGE);
+    assert_int_equal(pair->n_requests, 0);
+    pair_free(pair);
 }
 
 static void stream_waits_for_a_reader_that_stops(void **state)
@@ -440,7 +446,7 @@ int main(void)
         TEST(free_ends_calls_as_unreachable),
         cmocka_unit_test(message_of_the_limit_passes_and_one_more_byte_does_not),
         cmocka_unit_test(reply_past_the_clients_limit_fails_the_call),
-        TEST(sending_past_the_limit_fails_the_call),
+        cmocka_unit_test(sending_past_the_limit_fails_the_call),
         TEST(stream_waits_for_a_reader_that_stops),
         cmocka_unit_test(peer_that_never_reads_is_given_up),
         TEST(output_stays_until_it_is_sent),

@@ -457,6 +457,40 @@ static void padded_details_and_odd_escapes_are_read(void **state)
     assert_int_equal(broken.n_messages, 1);
 }
 
+static void reason_of_another_domain_is_not_ours(void **state)
+{
+    static const char *const answer[] = {
+        ":status",
+        "200",
+        "content-type",
+        "application/grpc",
+        NULL,
+        "grpc-status",
+        "5",
+        "grpc-status-details-bin",
+        "CAUSAW0aSQoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIdCg5QT09MX05PVF9GT1VORBILZXhhbXBsZS5vcmc",
+        NULL};
+    struct outcome outcome = call_peer(*state, answer, hello, 10, 0);
+    assert_int_equal(outcome.code, IPAM_STATUS_NOT_FOUND);
+    assert_int_equal(outcome.error.reason, IPAM_REASON_NONE);
+    assert_string_equal(outcome.error.message, "NOT_FOUND");
+}
+
+static void answer_before_the_requests_end_ends_the_call(void **state)
+{
+    static const char *const answer[] = {":status", "200", "content-type", "application/grpc", "grpc-status",
+                                         "0",       NULL};
+    struct peer *peer = *state;
+    struct outcome outcome = {0};
+    pair_send_text(pair_start(&peer->pair, "/t.T/Echo", &outcome), "more will follow", false);
+    peer_run(peer);
+    peer->answer = answer;
+    peer_answer(peer, 1);
+    peer_run(peer);
+    assert_int_equal(outcome.n_close, 1);
+    assert_has(peer->seen[0], "rst(0)");
+}
+
 static void http_status_stands_in_for_a_grpc_status(void **state)
 {
     static const struct {
@@ -573,6 +607,8 @@ int main(void)
         cmocka_unit_test(mutated_sessions_do_no_harm),
         cmocka_unit_test(random_bytes_are_an_error),
         SERVER(padded_details_and_odd_escapes_are_read),
+        SERVER(reason_of_another_domain_is_not_ours),
+        SERVER(answer_before_the_requests_end_ends_the_call),
         SERVER(http_status_stands_in_for_a_grpc_status),
         SERVER(body_of_another_protocol_is_no_message),
         SERVER(grpc_status_of_an_http_error_counts),
