@@ -17,6 +17,7 @@
 #define CHECK_EVERY   8       /* steps between two engine_check */
 #define CHECK_ALWAYS  16      /* every so many worlds it runs after each step */
 #define RESTART_EVERY 60      /* steps between two restarts, on average */
+#define COVERING_OPS  100000  /* from so many operations on, every reason must have come up */
 #define STORE_EVERY   50      /* every so many worlds the changes go to disk as well */
 
 /* ---- Fixture ---- */
@@ -31,14 +32,19 @@ static void print_world(int signal_number)
         world_print(running);
 }
 
-#ifdef __SANITIZE_ADDRESS__
-const char *__asan_default_options(void);
+/* Sanitizers end the process by themselves, so they are told to do it the same way. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void);
 
 const char *__asan_default_options(void)
 {
     return "abort_on_error=1";
 }
-#endif
+
+const char *__ubsan_default_options(void)
+{
+    return "abort_on_error=1:print_stacktrace=1";
+}
 
 /* ---- Helpers ---- */
 
@@ -173,13 +179,13 @@ static void keep(struct world *world, struct persist *persist)
         world_disagree(world, "store: %s", error.message);
 }
 
-static void live(uint64_t seed, bool fixed, bool verbose)
+static void live(uint64_t seed, bool fixed, bool verbose, struct coverage *coverage)
 {
     static struct world world;
     bool check_always = fixed || seed % CHECK_ALWAYS == 0;
     struct persist disk, *persist = seed % STORE_EVERY == 0 ? &disk : NULL;
 
-    world_init(&world, seed, verbose);
+    world_init(&world, seed, verbose, coverage);
     running = &world;
     if (persist)
         begin_store(&world, persist);
@@ -198,6 +204,31 @@ static void live(uint64_t seed, bool fixed, bool verbose)
     world_done(&world);
 }
 
+/* A run of this size that never met one of these has stopped testing it. */
+static void expect_covered(const struct coverage *coverage)
+{
+    static const enum ipam_reason only_refused[] = {
+        IPAM_REASON_INVALID_POOL_SPEC, IPAM_REASON_POOL_OVERLAP,  IPAM_REASON_POOL_IN_USE,
+        IPAM_REASON_CLAIM_EXISTS,      IPAM_REASON_INVALID_OWNER, IPAM_REASON_INVALID_REQUEST,
+        IPAM_REASON_STALE_GENERATION,
+    };
+    static const enum ipam_reason waited[] = {
+        IPAM_REASON_POOL_NOT_FOUND,     IPAM_REASON_POOL_DRAINING,    IPAM_REASON_POOL_REJECTED,
+        IPAM_REASON_POOL_PAUSED,        IPAM_REASON_POOL_EXHAUSTED,   IPAM_REASON_AUTO_ASSIGN_DISABLED,
+        IPAM_REASON_FAMILY_NOT_IN_POOL, IPAM_REASON_INVALID_ADDRESS,  IPAM_REASON_ADDRESS_NOT_IN_POOL,
+        IPAM_REASON_ADDRESS_IN_USE,     IPAM_REASON_ADDRESS_EXCLUDED, IPAM_REASON_ADDRESS_COOLING,
+    };
+
+    for (size_t i = 0; i < sizeof(only_refused) / sizeof(only_refused[0]); i++) {
+        if (!coverage->refused[only_refused[i]])
+            fail_msg("nothing was refused for %s", ipam_reason_name(only_refused[i]));
+    }
+    for (size_t i = 0; i < sizeof(waited) / sizeof(waited[0]); i++) {
+        if (!coverage->refused[waited[i]] || !coverage->waited[waited[i]])
+            fail_msg("nothing was refused or waited for %s", ipam_reason_name(waited[i]));
+    }
+}
+
 /* ---- Tests ---- */
 
 static void engine_and_model_agree_after_every_step(void **state)
@@ -208,12 +239,16 @@ static void engine_and_model_agree_after_every_step(void **state)
     bool verbose = number_from_environment("MODEL_VERBOSE", 0) != 0;
     uint64_t worlds = fixed && !getenv("MODEL_OPS") ? 1 : (ops + WORLD_STEPS - 1) / WORLD_STEPS;
 
+    struct coverage coverage = {0};
+
     (void)state;
     printf("model test: %llu operations in %llu worlds, seeds from %llu on\n", (unsigned long long)worlds * WORLD_STEPS,
            (unsigned long long)worlds, (unsigned long long)base);
     fflush(stdout);
     for (uint64_t i = 0; i < worlds; i++)
-        live(base + i, fixed != 0, verbose);
+        live(base + i, fixed != 0, verbose, &coverage);
+    if (worlds * WORLD_STEPS >= COVERING_OPS)
+        expect_covered(&coverage);
 }
 
 int main(void)

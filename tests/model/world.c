@@ -102,7 +102,7 @@ static void say_spec(struct world *world, const struct model_spec *spec)
 
 /* ---- Fixture ---- */
 
-void world_init(struct world *world, uint64_t seed, bool verbose)
+void world_init(struct world *world, uint64_t seed, bool verbose, struct coverage *coverage)
 {
     static const uint8_t key[16] = "a key of 16 byte";
 
@@ -110,6 +110,7 @@ void world_init(struct world *world, uint64_t seed, bool verbose)
     world->seed = world->random = seed;
     world->step = -1;
     world->verbose = verbose;
+    world->coverage = coverage;
     world->now = world->model.now = START;
     world->engine = engine_new(key);
     arena_init(&world->arena);
@@ -273,6 +274,7 @@ static void release(struct world *world, struct turn *turn)
 static void expire(struct world *world, struct turn *turn)
 {
     say(world, "expire");
+    world->expected = (struct model_answer){0};
     engine_expire(world->engine, &turn->ctx);
 }
 
@@ -333,6 +335,19 @@ static struct engine_ctx context_of(struct world *world)
                                .changes = &world->changes};
 }
 
+static void cover(struct world *world)
+{
+    struct coverage *coverage = world->coverage;
+
+    coverage->refused[world->expected.refused] = true;
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        const struct model_claim *claim = &world->model.claims[i];
+
+        if (claim->exists && claim->state == CLAIM_WAITING)
+            coverage->waited[claim->reason] = true;
+    }
+}
+
 void world_step(struct world *world)
 {
     static struct model copy;
@@ -364,4 +379,5 @@ void world_step(struct world *world)
         changes_append(&world->history, &world->changes.items[i]);
     compare_state(world);
     check_held(world, operation->edits);
+    cover(world);
 }

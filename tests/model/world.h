@@ -10,7 +10,13 @@
 
 #define WORLD_LOG 12 /* operations that a disagreement shows */
 
+/* What has happened at least once, so that a run can tell whether it tried everything. */
+struct coverage {
+    bool refused[64], waited[64]; /* by reason */
+};
+
 struct world {
+    struct coverage *coverage;
     uint64_t seed, random;
     int step;
     bool verbose;
@@ -27,7 +33,7 @@ struct world {
     struct ipam_addr held[MODEL_OWNERS][2]; /* acknowledged addresses by owner and family */
 };
 
-void world_init(struct world *world, uint64_t seed, bool verbose);
+void world_init(struct world *world, uint64_t seed, bool verbose, struct coverage *coverage);
 void world_done(struct world *world);
 void world_step(struct world *world); /* one random operation on both, compared */
 
