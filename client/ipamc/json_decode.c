@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base64.h"
+#include "json_types.h"
 #include "text.h"
 #include "when.h"
 
@@ -22,8 +23,8 @@ struct decoder {
 typedef int (*decode_value)(struct decoder *decoder, const ProtobufCFieldDescriptor *field, const json_t *json,
                             void *ret);
 
-static int decode_message(struct decoder *decoder, const ProtobufCMessageDescriptor *type, const json_t *json,
-                          ProtobufCMessage **ret);
+static int decode_object(struct decoder *decoder, const ProtobufCMessageDescriptor *type, const json_t *json,
+                         ProtobufCMessage **ret);
 
 int json_text_parse(const char *source, const char *text, size_t size, json_t **ret, struct ipam_error *reterr)
 {
@@ -200,33 +201,18 @@ static int decode_bytes(struct decoder *decoder, const ProtobufCFieldDescriptor 
     return 0;
 }
 
-static int decode_submessage(struct decoder *decoder, const ProtobufCFieldDescriptor *field, const json_t *json,
-                             void *ret)
+static int decode_message(struct decoder *decoder, const ProtobufCFieldDescriptor *field, const json_t *json, void *ret)
 {
-    return decode_message(decoder, field->descriptor, json, ret);
+    return decode_object(decoder, field->descriptor, json, ret);
 }
 
 static const struct type_row {
     size_t size; /* of one item of a list */
     decode_value decode;
 } types[] = {
-    [PROTOBUF_C_TYPE_INT32] = {4, decode_int32},
-    [PROTOBUF_C_TYPE_SINT32] = {4, decode_int32},
-    [PROTOBUF_C_TYPE_SFIXED32] = {4, decode_int32},
-    [PROTOBUF_C_TYPE_INT64] = {8, decode_int64},
-    [PROTOBUF_C_TYPE_SINT64] = {8, decode_int64},
-    [PROTOBUF_C_TYPE_SFIXED64] = {8, decode_int64},
-    [PROTOBUF_C_TYPE_UINT32] = {4, decode_uint32},
-    [PROTOBUF_C_TYPE_FIXED32] = {4, decode_uint32},
-    [PROTOBUF_C_TYPE_UINT64] = {8, decode_uint64},
-    [PROTOBUF_C_TYPE_FIXED64] = {8, decode_uint64},
-    [PROTOBUF_C_TYPE_FLOAT] = {4, decode_float},
-    [PROTOBUF_C_TYPE_DOUBLE] = {8, decode_double},
-    [PROTOBUF_C_TYPE_BOOL] = {sizeof(protobuf_c_boolean), decode_bool},
-    [PROTOBUF_C_TYPE_ENUM] = {sizeof(int), decode_enum},
-    [PROTOBUF_C_TYPE_STRING] = {sizeof(char *), decode_string},
-    [PROTOBUF_C_TYPE_BYTES] = {sizeof(ProtobufCBinaryData), decode_bytes},
-    [PROTOBUF_C_TYPE_MESSAGE] = {sizeof(void *), decode_submessage},
+#define JSON_TYPE(type, item, function) [PROTOBUF_C_TYPE_##type] = {sizeof(item), decode_##function},
+    JSON_TYPES(JSON_TYPE)
+#undef JSON_TYPE
 };
 
 /* ---- Fields and messages -------------------------------------------------------------------------------------------- */
@@ -387,8 +373,8 @@ static int decode_timestamp(struct decoder *decoder, const ProtobufCMessageDescr
     return 0;
 }
 
-static int decode_message(struct decoder *decoder, const ProtobufCMessageDescriptor *type, const json_t *json,
-                          ProtobufCMessage **ret)
+static int decode_object(struct decoder *decoder, const ProtobufCMessageDescriptor *type, const json_t *json,
+                         ProtobufCMessage **ret)
 {
     bool timestamp = strcmp(type->name, TIMESTAMP_NAME) == 0 && !json_is_object(json);
     int result;
@@ -414,5 +400,5 @@ int json_message_decode(struct arena *arena, const ProtobufCMessageDescriptor *t
                         ProtobufCMessage **ret, struct ipam_error *reterr)
 {
     struct decoder decoder = {.arena = arena, .path = "", .reterr = reterr};
-    return decode_message(&decoder, type, json, ret);
+    return decode_object(&decoder, type, json, ret);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base64.h"
+#include "json_types.h"
 #include "text.h"
 #include "when.h"
 
@@ -172,23 +173,9 @@ static const struct type_row {
     size_t size; /* of one item of a list */
     encode_value encode;
 } types[] = {
-    [PROTOBUF_C_TYPE_INT32] = {4, encode_int32},
-    [PROTOBUF_C_TYPE_SINT32] = {4, encode_int32},
-    [PROTOBUF_C_TYPE_SFIXED32] = {4, encode_int32},
-    [PROTOBUF_C_TYPE_INT64] = {8, encode_int64},
-    [PROTOBUF_C_TYPE_SINT64] = {8, encode_int64},
-    [PROTOBUF_C_TYPE_SFIXED64] = {8, encode_int64},
-    [PROTOBUF_C_TYPE_UINT32] = {4, encode_uint32},
-    [PROTOBUF_C_TYPE_FIXED32] = {4, encode_uint32},
-    [PROTOBUF_C_TYPE_UINT64] = {8, encode_uint64},
-    [PROTOBUF_C_TYPE_FIXED64] = {8, encode_uint64},
-    [PROTOBUF_C_TYPE_FLOAT] = {4, encode_float},
-    [PROTOBUF_C_TYPE_DOUBLE] = {8, encode_double},
-    [PROTOBUF_C_TYPE_BOOL] = {sizeof(protobuf_c_boolean), encode_bool},
-    [PROTOBUF_C_TYPE_ENUM] = {sizeof(int), encode_enum},
-    [PROTOBUF_C_TYPE_STRING] = {sizeof(char *), encode_string},
-    [PROTOBUF_C_TYPE_BYTES] = {sizeof(ProtobufCBinaryData), encode_bytes},
-    [PROTOBUF_C_TYPE_MESSAGE] = {sizeof(void *), encode_message},
+#define JSON_TYPE(type, item, function) [PROTOBUF_C_TYPE_##type] = {sizeof(item), encode_##function},
+    JSON_TYPES(JSON_TYPE)
+#undef JSON_TYPE
 };
 
 /* ---- Fields and messages -------------------------------------------------------------------------------------------- */

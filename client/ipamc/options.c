@@ -237,6 +237,9 @@ int options_parse(struct arena *arena, int argc, char *const *argv, struct optio
 {
     struct parser parser = {.arena = arena, .argc = argc, .next = 1, .argv = argv, .options = ret, .reterr = reterr};
     bool only_words = false;
+    struct ipam_error
+        later; /* the first error is told; the rest is read on, so that -o json counts wherever it stands */
+    int failed = 0;
 
     *ret = (struct options){0};
     ret->files = arena_alloc(arena, ((size_t)argc + 1) * sizeof(*ret->files));
@@ -250,10 +253,12 @@ int options_parse(struct arena *arena, int argc, char *const *argv, struct optio
             only_words = true;
         else
             result = word[1] == '-' ? parse_long(&parser, word + 2) : parse_short(&parser, word + 1);
-        if (result < 0)
-            return -1;
+        if (result < 0) {
+            failed = -1;
+            parser.reterr = &later;
+        }
     }
-    return 0;
+    return failed;
 }
 
 void options_help(FILE *out, uint32_t set)

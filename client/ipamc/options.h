@@ -65,7 +65,8 @@ struct options {
     size_t n_words;
 };
 
-/* Fills *ret as far as it gets, so that after an error -o json is known if it stood before it. Lists live in the arena. */
+/* Fills *ret with all that is right, also after an error, so that it can be told in the format asked for. Lists live in
+ * the arena. */
 int options_parse(struct arena *arena, int argc, char *const *argv, struct options *ret, struct ipam_error *reterr);
 
 const char *option_name(enum option_id id); /* "dry-run" */

@@ -152,6 +152,15 @@ static void wrong_options_are_refused(void **state)
     }
 }
 
+static void format_counts_behind_an_error_and_the_first_error_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(parse(fixture, "get pools --bogus --timeout 0 -o json"), -1);
+    assert_error(fixture, "--bogus");
+    assert_int_equal(fixture->options.output, OUTPUT_JSON);
+}
+
 static void nouns_have_all_their_names(void **state)
 {
     static const char *const pools[] = {"pool", "pools", "ippool", "ippools", "proxyippool", "proxyippools"};
@@ -226,6 +235,7 @@ int main(void)
         ROW(files_are_gathered_in_order),
         ROW(choices_are_the_contracts_numbers),
         ROW(wrong_options_are_refused),
+        ROW(format_counts_behind_an_error_and_the_first_error_is_told),
         ROW(nouns_have_all_their_names),
         ROW(wrong_commands_are_refused),
         ROW(help_names_every_command_and_its_options),
