@@ -73,12 +73,16 @@ int chain_verify(struct db *db, const struct head *head, uint64_t after, struct 
 int report_damage(const char *path, struct ipam_error *reterr, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- load.c */
+/* ---- rows.c */
 
-typedef int (*row_fn)(void *user, const struct change *change, const uint8_t *record, size_t size,
-                      struct ipam_error *reterr);
+/* Who reads the rows: each is decoded into `arena`, which `each` may reset or put another in the place of. */
+struct rows {
+    struct arena *arena;
+    int (*each)(struct rows *rows, const struct change *change, const uint8_t *record, size_t size,
+                struct ipam_error *reterr);
+};
 /* Every row of pools, then of claims, in order of id, checked; then their sum. */
-int rows_read(struct db *db, const struct head *head, row_fn each, void *user, struct ipam_error *reterr);
+int rows_read(struct db *db, const struct head *head, struct rows *rows, struct ipam_error *reterr);
 
 /* ---- history.c */
 

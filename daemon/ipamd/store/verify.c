@@ -4,16 +4,18 @@
 #include <string.h>
 
 struct verification {
+    struct rows rows; /* first: the reading callback gets this */
     struct db *db;
     const struct head *head;
 };
 
 /* A row of the state is the very record that the history has under its revision. */
-static int row_verify(void *user, const struct change *change, const uint8_t *record, size_t size,
+static int row_verify(struct rows *rows, const struct change *change, const uint8_t *record, size_t size,
                       struct ipam_error *reterr)
 {
-    struct verification *verification = user;
+    struct verification *verification = (struct verification *)rows;
     struct db *db = verification->db;
+    arena_reset(rows->arena);
     if (change->revision <= verification->head->compacted_through)
         return 0;
     sqlite3_stmt *row = db->statements[SQL_CHANGES_AFTER];
@@ -26,14 +28,23 @@ static int row_verify(void *user, const struct change *change, const uint8_t *re
                                 change->revision);
 }
 
+static int rows_verify(struct db *db, const struct head *head, struct ipam_error *reterr)
+{
+    struct arena arena;
+    struct verification verification = {{&arena, row_verify}, db, head};
+    arena_init(&arena);
+    int r = rows_read(db, head, &verification.rows, reterr);
+    arena_done(&arena);
+    return r;
+}
+
 static int verify_all(struct db *db, struct ipam_error *reterr)
 {
     struct head head;
-    struct verification verification = {db, &head};
     if (db_check(db, "integrity_check", reterr) < 0 || head_read(db, &head, reterr) < 0 ||
         chain_verify(db, &head, head.compacted_through, reterr) < 0)
         return -1;
-    return rows_read(db, &head, row_verify, &verification, reterr);
+    return rows_verify(db, &head, reterr);
 }
 
 int store_verify(struct store *store, struct ipam_error *reterr)
