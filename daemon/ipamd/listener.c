@@ -99,7 +99,7 @@ static int listener_make(const char *path, mode_t mode, struct listener *ret, st
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
-                              "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter one",
+                              "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter --socket",
                               path, strlen(path), sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (parent_make(path, reterr) < 0 || stale_remove(path, &address, reterr) < 0)
