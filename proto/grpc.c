@@ -234,10 +234,11 @@ static void start_session(struct grpc_endpoint *endpoint)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *options = make_options(&endpoint->limits);
-    int (*new_session)(nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *) =
-        endpoint->is_server ? nghttp2_session_server_new2 : nghttp2_session_client_new2;
-    if (callbacks == NULL || options == NULL || new_session(&endpoint->session, callbacks, endpoint, options) != 0 ||
-        submit_settings(endpoint) != 0) {
+    nghttp2_mem memory = memory_functions(&endpoint->memory); /* nghttp2 copies it */
+    int (*new_session)(nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *,
+                       nghttp2_mem *) = endpoint->is_server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+    if (callbacks == NULL || options == NULL ||
+        new_session(&endpoint->session, callbacks, endpoint, options, &memory) != 0 || submit_settings(endpoint) != 0) {
         fprintf(stderr, "out of memory: can't start an HTTP/2 session\n");
         abort();
     }
@@ -289,6 +290,7 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint)
         call_close(call);
     }
     nghttp2_session_del(endpoint->session);
+    memory_done(&endpoint->memory);
     for (struct grpc_call *call = endpoint->idle, *next; call != NULL; call = next) {
         next = call->next;
         arena_done(&call->arena);

@@ -3,8 +3,8 @@
  *
  * Included by proto/grpc*.c alone. grpc.c owns the connection, grpc_call.c a call's life and what
  * it sends, grpc_message.c what it receives, grpc_server.c and grpc_client.c the headers and
- * statuses of one side, grpc_text.c and grpc_status.c the spelling of values. It knows no caller:
- * everything goes up through struct grpc_callbacks.
+ * statuses of one side, grpc_text.c and grpc_status.c the spelling of values, grpc_memory.c what
+ * nghttp2 allocates. It knows no caller: everything goes up through struct grpc_callbacks.
  */
 #ifndef IPAM_PROTO_GRPC_INTERNAL_H
 #define IPAM_PROTO_GRPC_INTERNAL_H
@@ -77,7 +77,17 @@ struct grpc_call {
     const struct request_check *refusal; /* server: why the request never reached the callbacks */
 };
 
+#define GRPC_MEMORY_CLASSES 17 /* up to 1 KiB in steps of 64 bytes */
+
+struct memory_head;
+
+/* What nghttp2 gave back and will want again, by size. */
+struct grpc_memory {
+    struct memory_head *free[GRPC_MEMORY_CLASSES];
+};
+
 struct grpc_endpoint {
+    struct grpc_memory memory; /* of the session */
     nghttp2_session *session;
     struct grpc_limits limits;
     struct grpc_callbacks callbacks;
@@ -139,6 +149,10 @@ void client_response(struct grpc_call *call);                              /* a 
 void client_end(struct grpc_call *call);                                   /* the answer is complete */
 void client_close(struct grpc_call *call, uint32_t h2_code, bool is_lost); /* on_status; the stream is closed */
 void client_give_up(struct grpc_call *call, const struct ipam_error *error);
+
+/* grpc_memory.c */
+nghttp2_mem memory_functions(struct grpc_memory *memory);
+void memory_done(struct grpc_memory *memory);
 
 /* grpc_text.c: results are in the arena. */
 const char *text_percent_encode(struct arena *arena, const char *text, size_t *ret_size);
