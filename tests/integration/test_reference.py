@@ -70,7 +70,7 @@ def test_larger_cidr_is_clipped_and_the_pool_says_so(ipam):
     reply = ipam.ApplyPool(pool("p", "10.0.0.0/15", "192.0.2.0/24"))
     assert list(reply.pool.clipped_cidrs) == ["10.0.0.0/15"]
     assert reply.pool.counts.capacity == 65536 + 254
-    assert "10.0.0.0/15" in reply.pool.message and "65,536" in reply.pool.message
+    assert "10.0.0.0/15" in reply.pool.message and re.search("65,?536", reply.pool.message)
 
 
 def test_pool_needs_cidrs_or_addresses(ipam):

@@ -106,7 +106,10 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return self.wait(timeout)
 
-    def kill9(self):
+    def kill9(self, keep_channels=False):
+        """Channels go too: gRPC shares a connection between channels of one target, so a new one would get the dead one."""
+        if not keep_channels:
+            self.close_channels()
         self.killed_on_purpose = True
         self.process.kill()
         self.process.wait()
@@ -114,7 +117,6 @@ class Daemon:
     def restart(self, *options):
         """The hard way: kill -9, then start."""
         self.kill9()
-        self.close_channels()
         return self.start(*options)
 
     def log(self):
