@@ -139,14 +139,14 @@ static int read_args(struct engine *engine, const struct allocate_args *args, st
     if (args->families > FAMILY_SET_DUAL)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "invalid request: unknown family; give ipv4, ipv6, dual or none");
-    if (*pool && !text_pool_name(pool))
+    ret->owner_hash = owner_hash(engine, args->owner.kind, args->owner.name);
+    ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
+    ret->request.pool = *pool ? pool_listed(engine, pool) : NULL;
+    if (*pool && !ret->request.pool && !text_pool_name(pool))
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "invalid request: \"%.64s\" is no pool name; names are lower-case "
                               "letters, digits, '-' and '.', such as main-vip-pool",
                               pool);
-    ret->owner_hash = owner_hash(engine, args->owner.kind, args->owner.name);
-    ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
-    ret->request.pool = *pool ? pool_listed(engine, pool) : NULL;
     ret->families = families_of(args, ret->request.pool);
     if (read_demands(ret, reterr) < 0 || (!*pool && check_manual(ret, reterr) < 0))
         return -1;

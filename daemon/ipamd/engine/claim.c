@@ -98,6 +98,12 @@ static struct place claim_place(const struct engine *engine, const struct claim 
     return claim_holds(claim) ? place_find(engine, claim->pool, claim->family, claim_number(claim)) : (struct place){0};
 }
 
+static void address_changed(struct engine *engine, const struct claim *claim)
+{
+    if (!RB_EMPTY(&engine->watchers[claim->family]))
+        waits_pend_address(engine, claim->family, claim_number(claim));
+}
+
 /* Takes the claim out of all that its state put it into; `keeps`: all but the address. Gives back what is left of a
  * waiting one: the record that is next may borrow from it. */
 static struct wait *claim_leave(struct engine *engine, struct claim *claim, bool keeps)
@@ -109,7 +115,7 @@ static struct wait *claim_leave(struct engine *engine, struct claim *claim, bool
     if (claim_holds(claim)) {
         if (!keeps)
             held_give(engine, &place, claim);
-        waits_pend_address(engine, claim->family, claim_number(claim));
+        address_changed(engine, claim);
     }
     if (claim->state == CLAIM_COOLING)
         cooling_stop(engine, claim);
@@ -136,7 +142,7 @@ static void claim_enter(struct engine *engine, struct claim *claim, const struct
     if (claim_holds(claim)) {
         if (!keeps)
             held_take(engine, &place, claim);
-        waits_pend_address(engine, claim->family, claim_number(claim));
+        address_changed(engine, claim);
     }
     claim_count(engine, claim, place.pool, 1);
 }

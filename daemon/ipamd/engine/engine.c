@@ -96,38 +96,38 @@ static void keep_pool(const struct engine *engine, struct batch *batch, const st
     changes_append(&batch->undo, &before);
 }
 
+static void emit(struct engine *engine, struct change *change)
+{
+    engine->revision++;
+    engine->revision_at = engine->now;
+    change->revision = engine->revision;
+    change->at.ns = engine->now;
+    change->actor = engine->batch->actor;
+    changes_append(engine->batch->changes, change);
+}
+
 struct claim *emit_claim(struct engine *engine, const struct target *target, const struct claim_record *record)
 {
     struct batch *batch = engine->batch;
-    struct change change = {.revision = next_revision(engine),
-                            .at = {engine->now},
-                            .actor = batch->actor,
-                            .kind = CHANGE_CLAIM,
-                            .claim = *record};
+    struct change change; /* filled piece by piece: clearing all of it first takes its time */
 
     if (batch->undoing)
         keep_claim(batch, target, record);
-    changes_append(batch->changes, &change);
-    engine->revision = change.revision;
-    engine->revision_at = engine->now;
+    change.kind = CHANGE_CLAIM;
+    change.claim = *record;
+    emit(engine, &change);
     return claim_put(engine, target, record, change.revision);
 }
 
 void emit_pool(struct engine *engine, const struct pool_record *record)
 {
     struct batch *batch = engine->batch;
-    struct change change = {.revision = next_revision(engine),
-                            .at = {engine->now},
-                            .actor = batch->actor,
-                            .kind = CHANGE_POOL,
-                            .pool = *record};
+    struct change change = {.kind = CHANGE_POOL, .pool = *record};
     int status;
 
     if (batch->undoing)
         keep_pool(engine, batch, record);
-    changes_append(batch->changes, &change);
-    engine->revision = change.revision;
-    engine->revision_at = engine->now;
+    emit(engine, &change);
     status = pool_put(engine, record, change.revision, NULL);
     assert(!status);
     (void)status;
@@ -182,11 +182,15 @@ static void end_cooling(struct engine *engine)
 
 void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry)
 {
-    *batch = (struct batch){.ctx = ctx,
-                            .changes = dry ? &batch->scratch : ctx->changes,
-                            .actor = {0, "", ""},
-                            .dry = dry,
-                            .now = engine->now};
+    batch->ctx = ctx;
+    batch->changes = dry ? &batch->scratch : ctx->changes;
+    batch->actor = (struct actor){0, "", ""};
+    batch->dry = dry;
+    batch->undoing = dry;
+    batch->now = engine->now;
+    changes_init(&batch->undo);
+    if (dry)
+        changes_init(&batch->scratch);
     engine->batch = batch;
     queue_settle(engine);
     batch_mark(engine, &batch->start);

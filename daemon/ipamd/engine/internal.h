@@ -248,6 +248,7 @@ struct engine {
     int64_t now;         /* of the newest call */
 
     struct table owners, kinds, pools;
+    struct kind *recent_kind;
     struct pool_vector listed; /* by name */
     size_t n_rejected;
     struct regions regions[FAMILIES];

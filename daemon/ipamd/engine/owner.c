@@ -53,19 +53,29 @@ struct owner *owner_find(const struct engine *engine, uint64_t hash, const char 
     return table_find(&engine->owners, hash, owner_equal, &(struct owner_key){kind, name});
 }
 
+static struct kind *kind_new(struct engine *engine, uint64_t hash, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct kind *kind = mem_alloc(sizeof(*kind) + size);
+
+    kind->hash = hash;
+    kind->refs = 0;
+    memcpy(kind->text, text, size);
+    table_insert(&engine->kinds, hash, kind);
+    return kind;
+}
+
+/* There are few kinds, and the one taken last is the likeliest. */
 static struct kind *kind_take(struct engine *engine, const char *text)
 {
-    uint64_t hash = name_hash(engine, text);
-    struct kind *kind = table_find(&engine->kinds, hash, kind_equal, text);
+    struct kind *kind = engine->recent_kind;
 
-    if (!kind) {
-        size_t size = strlen(text) + 1;
+    if (!kind || strcmp(kind->text, text)) {
+        uint64_t hash = name_hash(engine, text);
 
-        kind = mem_alloc(sizeof(*kind) + size);
-        kind->hash = hash;
-        kind->refs = 0;
-        memcpy(kind->text, text, size);
-        table_insert(&engine->kinds, hash, kind);
+        kind = table_find(&engine->kinds, hash, kind_equal, text);
+        kind = kind ? kind : kind_new(engine, hash, text);
+        engine->recent_kind = kind;
     }
     kind->refs++;
     return kind;
@@ -76,6 +86,8 @@ static void kind_give(struct engine *engine, struct kind *kind)
     if (--kind->refs)
         return;
     table_remove(&engine->kinds, kind->hash, kind);
+    if (engine->recent_kind == kind)
+        engine->recent_kind = NULL;
     free(kind);
 }
 

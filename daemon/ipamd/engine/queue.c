@@ -105,6 +105,8 @@ void queue_settle(struct engine *engine)
 {
     struct wait *wait;
 
+    if (RB_EMPTY(&engine->pending))
+        return;
     while ((wait = RB_MIN(pendings, &engine->pending)))
         wait_place(engine, wait, false);
 }

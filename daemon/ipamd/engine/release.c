@@ -61,13 +61,17 @@ static bool matches(const struct release *release, const struct claim *claim)
     return !release->has_address || has_address(claim, &release->address);
 }
 
-static int check_release(const struct release_args *args, struct release *ret, struct ipam_error *reterr)
+/* An owner that is found needs no check of its name. */
+static int read_release(const struct engine *engine, const struct release_args *args, struct release *ret,
+                        struct ipam_error *reterr)
 {
     struct owner_ref who = {args->kind, args->name, ""};
     bool has_owner = !text_empty(args->kind) || !text_empty(args->name);
 
     *ret = (struct release){.args = args, .has_address = !text_empty(args->address)};
-    if (has_owner && text_check_owner(&who, reterr) < 0)
+    if (!text_empty(args->kind) && !text_empty(args->name))
+        ret->owner = owner_find(engine, owner_hash(engine, args->kind, args->name), args->kind, args->name);
+    if (has_owner && !ret->owner && text_check_owner(&who, reterr) < 0)
         return -1;
     if (!has_owner && !ret->has_address)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
@@ -124,17 +128,12 @@ int engine_release(struct engine *engine, const struct engine_ctx *ctx, const st
     struct batch batch;
 
     batch_begin(engine, &batch, ctx, args->dry_run);
-    if (check_release(args, &release, reterr) < 0)
+    if (read_release(engine, args, &release, reterr) < 0)
         return batch_end(engine, -1);
-    if (text_empty(args->kind)) {
-        struct claim *claim = holder_of(engine, &release);
-
-        release_one(engine, &release, claim, &released);
-    } else {
-        release.owner = owner_find(engine, owner_hash(engine, args->kind, args->name), args->kind, args->name);
-        if (release.owner)
-            release_owned(engine, &release, &released);
-    }
+    if (text_empty(args->kind))
+        release_one(engine, &release, holder_of(engine, &release), &released);
+    else if (release.owner)
+        release_owned(engine, &release, &released);
     batch_settle(engine);
     *ret = released;
     return batch_end(engine, 0);

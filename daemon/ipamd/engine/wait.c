@@ -152,8 +152,6 @@ void waits_pend_address(struct engine *engine, unsigned int family, addr_value n
     struct wait key = {.watched = addr_make(family_at(family), number)};
     struct watchers *watchers = &engine->watchers[family];
 
-    if (RB_EMPTY(watchers))
-        return;
     for (struct wait *wait = RB_NFIND(watchers, watchers, &key); wait && addr_number(&wait->watched) == number;
          wait = RB_NEXT(watchers, watchers, wait))
         wait_pend(engine, wait);
