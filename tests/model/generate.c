@@ -196,9 +196,19 @@ static void bad_wish(struct world *world, struct wish *ret)
         snprintf(ret->text, sizeof(ret->text), "%s", texts[world_random(world, sizeof(texts) / sizeof(texts[0]))]);
 }
 
+/* Some addresses are asked for by many. */
+static int any_wanted(struct world *world, enum ipam_family family)
+{
+    static const int popular[2][3] = {{1, 2, 9}, {MODEL_IPV4, MODEL_IPV4 + 1, MODEL_IPV4 + 9}};
+
+    if (world_chance(world, 40))
+        return popular[family - 1][world_random(world, 3)];
+    return any_address(world, family);
+}
+
 void generate_wish(struct world *world, enum ipam_family family, struct wish *ret)
 {
-    int address = any_address(world, family);
+    int address = any_wanted(world, family);
 
     if (world_chance(world, 4)) {
         bad_wish(world, ret);

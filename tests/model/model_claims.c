@@ -337,7 +337,7 @@ bool model_queue_position(const struct model *model, const struct model_claim *c
         const struct model_claim *other = &model->claims[i];
 
         /* A pair waits for one of two addresses, and only the engine's message says for which. */
-        if (address && other->exists && other->state == CLAIM_WAITING && other->dual)
+        if (address && other->exists && other->dual && (claim->dual || other->wish.address == claim->wish.address))
             return false;
         *ret += competes(claim, other);
     }

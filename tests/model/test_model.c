@@ -9,6 +9,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "large.h"
 #include "persist.h"
 #include "world.h"
 
@@ -251,10 +252,30 @@ static void engine_and_model_agree_after_every_step(void **state)
         expect_covered(&coverage);
 }
 
+/* More addresses than the worlds have: the lowest free one, while the fill moves between empty and full. */
+static void lowest_free_address_of_a_large_pool_is_given(void **state)
+{
+    static struct large large;
+    static const char *const cidrs[] = {"10.8.0.0/15", "10.4.0.0/16", "10.10.0.0/16"};
+    uint64_t seed = number_from_environment("MODEL_SEED", (uint64_t)time(NULL));
+    uint64_t steps = number_from_environment("MODEL_OPS", OPS_DEFAULT) / 700;
+
+    (void)state;
+    printf("large pool: seed %llu\n", (unsigned long long)seed);
+    large_init(&large, cidrs, sizeof(cidrs) / sizeof(cidrs[0]), seed);
+    for (uint64_t i = 0; i < steps; i++) {
+        if (large_step(&large) < 0)
+            fail_msg("seed %llu, step %llu: %s", (unsigned long long)seed, (unsigned long long)i, large.error.message);
+    }
+    engine_check(large.engine);
+    large_done(&large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engine_and_model_agree_after_every_step),
+        cmocka_unit_test(lowest_free_address_of_a_large_pool_is_given),
     };
 
     signal(SIGABRT, print_world);
