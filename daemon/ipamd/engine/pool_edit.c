@@ -96,7 +96,8 @@ void pools_retry_rejected(struct engine *engine)
     for (size_t n = 0; n < engine->listed.count; n++)
         if (engine->listed.items[n]->has_rejected_plan)
             pool_vector_add(&rejected, engine->listed.items[n]);
-    qsort(rejected.items, rejected.count, sizeof(*rejected.items), older_first);
+    if (rejected.count) /* qsort takes no NULL */
+        qsort(rejected.items, rejected.count, sizeof(*rejected.items), older_first);
     while (i < rejected.count) {
         if (rejected.items[i]->has_rejected_plan && retry(engine, rejected.items[i]))
             i = 0; /* what it gave up may be what an older one needs */
@@ -306,6 +307,8 @@ void pools_remove_drained(struct engine *engine)
 {
     struct pool_vector drained = engine->drained;
 
+    if (!drained.count)
+        return;
     engine->drained = (struct pool_vector){0};
     qsort(drained.items, drained.count, sizeof(struct pool *), older_first);
     for (size_t i = 0; i < drained.count; i++)
