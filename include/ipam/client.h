@@ -4,6 +4,10 @@
  * `struct ipam_channel` pipelines any number of calls on a libuv loop. Requests and replies are the plain structs that
  * protoc-c makes of proto/ipam.proto (ipam/ipam.pb-c.h). The library never logs, never exits, and uses no thread; an
  * object is used by one thread at a time. Include <uv.h> before this header to use channels.
+ *
+ * A call for which memory runs out fails with OUT_OF_MEMORY; within the HTTP/2 endpoint, whose memory the options bound,
+ * running out aborts the process. A call that fails with UNREACHABLE or DEADLINE_EXCEEDED may or may not have taken effect:
+ * repeating it is safe, since every method is idempotent. The library raises no SIGPIPE.
  */
 #ifndef IPAM_CLIENT_H
 #define IPAM_CLIENT_H

@@ -239,12 +239,12 @@ void host_start(struct host *host)
     uv_barrier_init(&host->started, 2);
     pthread_create(&host->thread, NULL, host_run, host);
     uv_barrier_wait(&host->started);
-    uv_barrier_destroy(&host->started);
 }
 
 void host_stop(struct host *host)
 {
     uv_async_send(&host->stop);
     pthread_join(host->thread, NULL);
+    uv_barrier_destroy(&host->started);
     unlink(host->path);
 }
