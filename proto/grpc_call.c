@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What a closed call keeps for the next one, and how many such calls an endpoint keeps. */
-#define KEEP_CALLS 1024
+#define KEEP_CALLS 256
 #define KEEP_ARENA (16 * 1024)
 #define KEEP_QUEUE (4 * 1024)
 

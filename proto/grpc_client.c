@@ -15,10 +15,9 @@ enum { REQUEST_PATH = 2, REQUEST_USER_AGENT = 6, REQUEST_TIMEOUT = 7 };
 void client_init(struct grpc_endpoint *endpoint, const char *user_agent)
 {
     static const nghttp2_nv template[GRPC_REQUEST_HEADERS] = {
-        NV(":method", "POST"), NV(":scheme", "http"),
-        NV(":path", ""),       NV(":authority", "localhost"),
-        NV("te", "trailers"),  NV("content-type", "application/grpc"),
-        NV("user-agent", ""),  NV("grpc-timeout", ""),
+        NV(":method", "POST"),         NV(":scheme", "http"),  NV(":path", ""),
+        NV(":authority", "localhost"), NV("te", "trailers"),   NV("content-type", "application/grpc"),
+        NV("user-agent", ""),          NV("grpc-timeout", ""),
     };
     memcpy(endpoint->request, template, sizeof(template));
     endpoint->request[REQUEST_USER_AGENT].value = (uint8_t *)mem_strdup(user_agent);
@@ -33,17 +32,15 @@ void client_done(struct grpc_endpoint *endpoint)
 static bool client_takes_calls(struct grpc_endpoint *endpoint)
 {
     nghttp2_session *session = endpoint->session;
-    uint32_t peer_max =
-        nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    uint32_t peer_max = nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     return !endpoint->is_failed && !endpoint->is_shut_down && endpoint->n_calls < peer_max &&
-           endpoint->n_calls < endpoint->limits.max_streams &&
-           nghttp2_session_check_request_allowed(session);
+           endpoint->n_calls < endpoint->limits.max_streams && nghttp2_session_check_request_allowed(session);
 }
 
 /* Writes the headers to `to`, which has room for all; returns how many. What they point to is in
  * the call's arena. */
-static size_t request_headers(struct grpc_call *call, const struct grpc_metadata *metadata,
-                              size_t n_metadata, nghttp2_nv *to)
+static size_t request_headers(struct grpc_call *call, const struct grpc_metadata *metadata, size_t n_metadata,
+                              nghttp2_nv *to)
 {
     size_t n = REQUEST_TIMEOUT;
     memcpy(to, call->endpoint->request, sizeof(call->endpoint->request));
@@ -62,9 +59,8 @@ static size_t request_headers(struct grpc_call *call, const struct grpc_metadata
     return n;
 }
 
-struct grpc_call *grpc_call_start(struct grpc_endpoint *endpoint, const char *path,
-                                  uint64_t timeout_ns, const struct grpc_metadata *metadata,
-                                  size_t n_metadata, void *user)
+struct grpc_call *grpc_call_start(struct grpc_endpoint *endpoint, const char *path, uint64_t timeout_ns,
+                                  const struct grpc_metadata *metadata, size_t n_metadata, void *user)
 {
     if (!client_takes_calls(endpoint)) {
         return NULL;
@@ -116,8 +112,7 @@ static void take_content_type(struct grpc_call *call, const char *value, size_t 
 static void take_grpc_status(struct grpc_call *call, const char *value, size_t size)
 {
     int code = parse_code(value, size);
-    call->headers.grpc_status =
-        code >= 0 && code <= IPAM_STATUS_UNAUTHENTICATED ? code : IPAM_STATUS_UNKNOWN;
+    call->headers.grpc_status = code >= 0 && code <= IPAM_STATUS_UNAUTHENTICATED ? code : IPAM_STATUS_UNKNOWN;
 }
 
 static void take_grpc_message(struct grpc_call *call, const char *value, size_t size)
@@ -127,8 +122,7 @@ static void take_grpc_message(struct grpc_call *call, const char *value, size_t 
 
 static void take_details(struct grpc_call *call, const char *value, size_t size)
 {
-    call->headers.details =
-        text_base64_decode(&call->arena, value, size, &call->headers.details_size);
+    call->headers.details = text_base64_decode(&call->arena, value, size, &call->headers.details_size);
 }
 
 /* Other headers of an answer say nothing to us. */
@@ -151,8 +145,7 @@ void client_response(struct grpc_call *call)
 {
     const struct grpc_headers *headers = &call->headers;
     if (headers->bytes > call->endpoint->limits.max_header_list) {
-        call_fail(call, IPAM_REASON_LIMIT_EXCEEDED,
-                  "the answer's headers are larger than the limit of %u bytes",
+        call_fail(call, IPAM_REASON_LIMIT_EXCEEDED, "the answer's headers are larger than the limit of %u bytes",
                   call->endpoint->limits.max_header_list);
     } else if (headers->http_status >= 200) {
         call->is_deaf |= headers->http_status != 200 || !headers->is_grpc;
@@ -191,8 +184,7 @@ void client_give_up(struct grpc_call *call, const struct ipam_error *error)
 
 static struct grpc_status status_of_reason(enum ipam_reason reason, const char *message)
 {
-    return (struct grpc_status){
-        .code = ipam_reason_status(reason), .reason = reason, .message = message};
+    return (struct grpc_status){.code = ipam_reason_status(reason), .reason = reason, .message = message};
 }
 
 /* grpc.io, "HTTP to gRPC status code mapping". */
@@ -202,10 +194,9 @@ static struct grpc_status status_of_http(struct grpc_call *call)
         int http;
         enum ipam_status status;
     } rows[] = {
-        {400, IPAM_STATUS_INTERNAL},          {401, IPAM_STATUS_UNAUTHENTICATED},
-        {403, IPAM_STATUS_PERMISSION_DENIED}, {404, IPAM_STATUS_UNIMPLEMENTED},
-        {429, IPAM_STATUS_UNAVAILABLE},       {502, IPAM_STATUS_UNAVAILABLE},
-        {503, IPAM_STATUS_UNAVAILABLE},       {504, IPAM_STATUS_UNAVAILABLE},
+        {400, IPAM_STATUS_INTERNAL},      {401, IPAM_STATUS_UNAUTHENTICATED}, {403, IPAM_STATUS_PERMISSION_DENIED},
+        {404, IPAM_STATUS_UNIMPLEMENTED}, {429, IPAM_STATUS_UNAVAILABLE},     {502, IPAM_STATUS_UNAVAILABLE},
+        {503, IPAM_STATUS_UNAVAILABLE},   {504, IPAM_STATUS_UNAVAILABLE},
     };
     struct grpc_status status = {.code = IPAM_STATUS_UNKNOWN};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -214,8 +205,7 @@ static struct grpc_status status_of_http(struct grpc_call *call)
         }
     }
     status.message =
-        arena_printf(&call->arena, "the peer answered HTTP status %d without a gRPC status",
-                     call->headers.http_status);
+        arena_printf(&call->arena, "the peer answered HTTP status %d without a gRPC status", call->headers.http_status);
     return status;
 }
 
@@ -234,16 +224,14 @@ static struct grpc_status status_of_reset(struct grpc_call *call, uint32_t h2_co
         {NGHTTP2_STREAM_CLOSED, IPAM_STATUS_UNKNOWN, IPAM_REASON_NONE},
         {NGHTTP2_HTTP_1_1_REQUIRED, IPAM_STATUS_UNKNOWN, IPAM_REASON_NONE},
     };
-    struct grpc_status status = {.code = IPAM_STATUS_INTERNAL,
-                                 .reason = IPAM_REASON_PROTOCOL_ERROR};
+    struct grpc_status status = {.code = IPAM_STATUS_INTERNAL, .reason = IPAM_REASON_PROTOCOL_ERROR};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].h2 == h2_code) {
             status.code = rows[i].status;
             status.reason = rows[i].reason;
         }
     }
-    status.message =
-        arena_printf(&call->arena, "the peer reset the call: %s", nghttp2_http2_strerror(h2_code));
+    status.message = arena_printf(&call->arena, "the peer reset the call: %s", nghttp2_http2_strerror(h2_code));
     return status;
 }
 

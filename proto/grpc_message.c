@@ -9,8 +9,7 @@
 
 static uint32_t prefix_length(const uint8_t prefix[GRPC_PREFIX_SIZE])
 {
-    return (uint32_t)prefix[1] << 24 | (uint32_t)prefix[2] << 16 | (uint32_t)prefix[3] << 8 |
-           prefix[4];
+    return (uint32_t)prefix[1] << 24 | (uint32_t)prefix[2] << 16 | (uint32_t)prefix[3] << 8 | prefix[4];
 }
 
 /* Looks at a complete prefix before a byte of its message is kept. */
@@ -19,14 +18,12 @@ static void prefix_check(struct grpc_call *call)
     uint32_t max = call->endpoint->limits.max_message;
     call->message_size = prefix_length(call->prefix);
     if (call->prefix[0] == 1) {
-        call_fail(call, IPAM_REASON_COMPRESSED_MESSAGE,
-                  "message is compressed: send it with grpc-encoding identity");
+        call_fail(call, IPAM_REASON_COMPRESSED_MESSAGE, "message is compressed: send it with grpc-encoding identity");
     } else if (call->prefix[0] != 0) {
-        call_fail(call, IPAM_REASON_PROTOCOL_ERROR,
-                  "message begins with byte %u where 0 or 1 is due", call->prefix[0]);
+        call_fail(call, IPAM_REASON_PROTOCOL_ERROR, "message begins with byte %u where 0 or 1 is due", call->prefix[0]);
     } else if (call->message_size > max) {
-        call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE,
-                  "message of %u bytes is larger than the limit of %u", call->message_size, max);
+        call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE, "message of %u bytes is larger than the limit of %u",
+                  call->message_size, max);
     }
 }
 
@@ -71,8 +68,8 @@ static bool message_reserve(struct grpc_call *call, size_t size)
     room = room > call->message_size ? call->message_size : room;
     size_t limit = PARTIAL_MESSAGES * (size_t)endpoint->limits.max_message;
     if (endpoint->partial - in->size + room > limit) {
-        call_fail(call, IPAM_REASON_LIMIT_EXCEEDED,
-                  "messages that are still coming in hold more than %zu bytes", limit);
+        call_fail(call, IPAM_REASON_LIMIT_EXCEEDED, "messages that are still coming in hold more than %zu bytes",
+                  limit);
         return false;
     }
     in->data = mem_realloc(in->data, room);
@@ -103,8 +100,7 @@ void message_receive(struct grpc_call *call, const uint8_t *data, size_t size)
         size_t taken;
         if (call->prefix_size < GRPC_PREFIX_SIZE) {
             taken = prefix_take(call, data, size);
-            if (call->prefix_size == GRPC_PREFIX_SIZE && call->message_size == 0 &&
-                !call->is_deaf) {
+            if (call->prefix_size == GRPC_PREFIX_SIZE && call->message_size == 0 && !call->is_deaf) {
                 message_deliver(call, data);
             }
         } else if (call->in.end == 0 && size >= call->message_size) {

@@ -22,11 +22,9 @@ static void take_path(struct grpc_call *call, const char *value, size_t size)
 {
     const char *slash = size > 0 ? memchr(value + 1, '/', size - 1) : NULL;
     const char *end = value + size;
-    call->headers.has_bad_path = size > PATH_MAX_SIZE || value[0] != '/' || slash == NULL ||
-                                 slash == value + 1 || slash + 1 == end ||
-                                 memchr(slash + 1, '/', (size_t)(end - slash - 1)) != NULL;
-    call->headers.path =
-        arena_memdup(&call->arena, value, size < PATH_MAX_SIZE ? size : PATH_MAX_SIZE);
+    call->headers.has_bad_path = size > PATH_MAX_SIZE || value[0] != '/' || slash == NULL || slash == value + 1 ||
+                                 slash + 1 == end || memchr(slash + 1, '/', (size_t)(end - slash - 1)) != NULL;
+    call->headers.path = arena_memdup(&call->arena, value, size < PATH_MAX_SIZE ? size : PATH_MAX_SIZE);
 }
 
 /* "application/grpc" [("+proto" / "+json" / {custom})], and parameters after a semicolon. Protobuf
@@ -122,12 +120,10 @@ static const struct request_check {
     enum ipam_reason reason;
     const char *message;
 } request_checks[] = {
-    {is_not_post, NV(":status", "405"), NULL, IPAM_REASON_PROTOCOL_ERROR,
-     "gRPC requests use the method POST"},
+    {is_not_post, NV(":status", "405"), NULL, IPAM_REASON_PROTOCOL_ERROR, "gRPC requests use the method POST"},
     {is_not_grpc, NV(":status", "415"), NULL, IPAM_REASON_PROTOCOL_ERROR,
      "gRPC requests have the content-type application/grpc"},
-    {is_too_long, NV(":status", "200"), NULL, IPAM_REASON_LIMIT_EXCEEDED,
-     "request headers are larger than the limit"},
+    {is_too_long, NV(":status", "200"), NULL, IPAM_REASON_LIMIT_EXCEEDED, "request headers are larger than the limit"},
     {has_bad_path, NV(":status", "200"), NULL, IPAM_REASON_UNKNOWN_METHOD,
      "path is not a method: write it as /package.Service/Method"},
     {is_encoded, NV(":status", "200"), &header_accept_encoding, IPAM_REASON_COMPRESSED_MESSAGE,
@@ -197,8 +193,7 @@ void server_submit_headers(struct grpc_call *call)
     size_t n = response_headers(call, headers);
     nghttp2_data_provider provider = call_data_provider(call);
     call->is_started = true;
-    endpoint_check(endpoint, nghttp2_submit_response(endpoint->session, call->stream_id, headers, n,
-                                                     &provider));
+    endpoint_check(endpoint, nghttp2_submit_response(endpoint->session, call->stream_id, headers, n, &provider));
 }
 
 /* After headers and messages, or, when there were none, all in one HEADERS frame (Trailers-Only).
@@ -207,14 +202,14 @@ void server_submit_trailers(struct grpc_call *call)
 {
     struct grpc_endpoint *endpoint = call->endpoint;
     if (call->is_started) {
-        endpoint_check(endpoint, nghttp2_submit_trailer(endpoint->session, call->stream_id,
-                                                        call->trailers, call->n_trailers));
+        endpoint_check(endpoint,
+                       nghttp2_submit_trailer(endpoint->session, call->stream_id, call->trailers, call->n_trailers));
         return;
     }
     nghttp2_nv headers[3 + sizeof(call->trailers) / sizeof(call->trailers[0])];
     size_t n = response_headers(call, headers);
     memcpy(headers + n, call->trailers, call->n_trailers * sizeof(headers[0]));
     call->is_started = true;
-    endpoint_check(endpoint, nghttp2_submit_response(endpoint->session, call->stream_id, headers,
-                                                     n + call->n_trailers, NULL));
+    endpoint_check(endpoint,
+                   nghttp2_submit_response(endpoint->session, call->stream_id, headers, n + call->n_trailers, NULL));
 }

@@ -40,8 +40,7 @@ static ProtobufCBinaryData pack_error_info(struct arena *arena, const struct ipa
 
 struct grpc_status status_from_error(struct arena *arena, const struct ipam_error *error)
 {
-    struct grpc_status status = {
-        .code = error->status, .reason = error->reason, .message = error->message};
+    struct grpc_status status = {.code = error->status, .reason = error->reason, .message = error->message};
     if (error->reason == IPAM_REASON_NONE) {
         return status;
     }
@@ -74,11 +73,9 @@ static void leave_in_arena(void *arena, void *data)
     (void)data;
 }
 
-static void read_error_info(const ProtobufCBinaryData *value, ProtobufCAllocator *allocator,
-                            struct ipam_error *ret)
+static void read_error_info(const ProtobufCBinaryData *value, ProtobufCAllocator *allocator, struct ipam_error *ret)
 {
-    Google__Rpc__ErrorInfo *info =
-        google__rpc__error_info__unpack(allocator, value->len, value->data);
+    Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(allocator, value->len, value->data);
     if (info == NULL || strcmp(info->domain, GRPC_ERROR_DOMAIN) != 0) {
         return;
     }
@@ -88,11 +85,9 @@ static void read_error_info(const ProtobufCBinaryData *value, ProtobufCAllocator
     }
 }
 
-static void read_details(const struct grpc_status *status, ProtobufCAllocator *allocator,
-                         struct ipam_error *ret)
+static void read_details(const struct grpc_status *status, ProtobufCAllocator *allocator, struct ipam_error *ret)
 {
-    Google__Rpc__Status *rich =
-        google__rpc__status__unpack(allocator, status->details_size, status->details);
+    Google__Rpc__Status *rich = google__rpc__status__unpack(allocator, status->details_size, status->details);
     for (size_t i = 0; rich != NULL && i < rich->n_details; i++) {
         if (strcmp(rich->details[i]->type_url, ERROR_INFO_TYPE) == 0) {
             read_error_info(&rich->details[i]->value, allocator, ret);

@@ -57,11 +57,9 @@ const char *text_percent_decode(struct arena *arena, const char *text, size_t si
     return decoded;
 }
 
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-const char *text_base64_encode(struct arena *arena, const uint8_t *data, size_t size,
-                               size_t *ret_size)
+const char *text_base64_encode(struct arena *arena, const uint8_t *data, size_t size, size_t *ret_size)
 {
     char *encoded = arena_alloc(arena, size / 3 * 4 + 5), *to = encoded;
     for (size_t i = 0; i < size; i += 3) {
@@ -107,8 +105,7 @@ static const struct {
     char unit;
     uint64_t ns;
 } timeout_units[] = {
-    {'n', 1},          {'u', 1000},        {'m', 1000000},
-    {'S', 1000000000}, {'M', 60000000000}, {'H', 3600000000000},
+    {'n', 1}, {'u', 1000}, {'m', 1000000}, {'S', 1000000000}, {'M', 60000000000}, {'H', 3600000000000},
 };
 #define TIMEOUT_UNITS  (sizeof(timeout_units) / sizeof(timeout_units[0]))
 #define TIMEOUT_DIGITS 8
@@ -127,8 +124,7 @@ int text_timeout_parse(const char *text, size_t size, uint64_t *ret_ns)
     }
     for (size_t i = 0; i < TIMEOUT_UNITS; i++) {
         if (timeout_units[i].unit == text[size - 1]) {
-            *ret_ns =
-                __builtin_mul_overflow(value, timeout_units[i].ns, &ns) ? GRPC_NO_DEADLINE : ns;
+            *ret_ns = __builtin_mul_overflow(value, timeout_units[i].ns, &ns) ? GRPC_NO_DEADLINE : ns;
             return 0;
         }
     }
