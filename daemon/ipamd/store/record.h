@@ -10,7 +10,8 @@
 #include "engine.h"
 #include "ipam.pb-c.h"
 
-/* The canonical record: see Change in proto/ipam.proto. The bytes live in `arena`. */
+/* The canonical record: see Change in proto/ipam.proto. The bytes live in `arena`. A pool that was never accepted has the
+ * rejected spec as its only one, here and in record_pool_message; with state REJECTED it is read back as it was. */
 uint8_t *record_encode(const struct change *change, struct arena *arena, size_t *ret_size);
 /* -1: STORE_DAMAGED. What *ret points at lives in `arena`. */
 int record_decode(const uint8_t *record, size_t size, struct arena *arena, struct change *ret,

@@ -17,7 +17,7 @@
 
 /* Pages of 4 KiB in the log from which on the writer moves them into the database when nobody
  * waits, and from which on a commit does it itself. */
-#define LOG_PAGES_TIDY 4096
+#define LOG_PAGES_TIDY 2048
 #define LOG_PAGES_MOST 32768
 
 /* Old changes go when so many more than the limit are kept, and then a piece with each commit. */
