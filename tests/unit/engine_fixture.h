@@ -40,8 +40,10 @@ int engine_teardown(void **state); /* replays the history, and the last record o
 /* Named fields of the args follow: apply("a", .spec.cidrs = LIST("10.0.0.0/24")). */
 #define apply(pool, ...)       fx_apply(&(struct apply_pool_args){.name = (pool), __VA_ARGS__})
 #define delete_pool(pool, ...) fx_delete(&(struct delete_pool_args){.name = (pool), __VA_ARGS__})
-#define allocate(owner_name, pool_name, ...) \
-    fx_allocate(&(struct allocate_args){.owner = {"ProxyVIP", (owner_name), ""}, .pool = (pool_name), __VA_ARGS__})
+#define allocate_as(owner_kind, owner_name, owner_uid, pool_name, ...) \
+    fx_allocate(                                                       \
+        &(struct allocate_args){.owner = {(owner_kind), (owner_name), (owner_uid)}, .pool = (pool_name), __VA_ARGS__})
+#define allocate(owner_name, pool_name, ...) allocate_as("ProxyVIP", owner_name, "", pool_name, __VA_ARGS__)
 #define release(owner_name, ...) \
     fx_release(&(struct release_args){.kind = *(owner_name) ? "ProxyVIP" : "", .name = (owner_name), __VA_ARGS__})
 
