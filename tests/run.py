@@ -23,8 +23,8 @@ PYTHON = "/usr/bin/python3"
 CORES = os.cpu_count() or 1
 
 SANITIZER_ENV = {
-    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
-    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
+    "ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1",
 }
 
@@ -288,7 +288,7 @@ SUITES = (
           (PyTests("release", ["tests/integration/clients"]),)),
     Suite("crash", "kill -9 under load", (PyTests("release", ["tests/crash"]),)),
     Suite("asan", "all of the above under AddressSanitizer and UndefinedBehaviorSanitizer, the long ones shorter",
-          (CTests("asan", r"", {"MODEL_OPERATIONS": "60000"}),
+          (CTests("asan", r"", {"MODEL_OPS": "60000"}),
            PyTests("asan", ["tests/integration", "tests/crash"], {"IPAMD_SLOW": "4", "CRASH_ROUNDS": "12"}))),
     Suite("tsan", "store, loop and client under ThreadSanitizer",
           (CTests("tsan", LOOPS),
