@@ -218,7 +218,7 @@ static void give_back_unfit(struct engine *engine, struct allocation *allocation
 
 /* ---- Waiting ---- */
 
-static const struct claim *waiting_claim(const struct request *request, unsigned int family)
+static const struct claim *waits_already(const struct request *request, unsigned int family)
 {
     const struct claim *claim = request->owner ? request->owner->active[family] : NULL;
 
@@ -228,7 +228,7 @@ static const struct claim *waiting_claim(const struct request *request, unsigned
 static bool same_terms(const struct request *request)
 {
     for (unsigned int f = 0; f < FAMILIES; f++) {
-        const struct claim *claim = waiting_claim(request, f);
+        const struct claim *claim = waits_already(request, f);
 
         if (!(request->families & 1u << f))
             continue;

@@ -60,12 +60,12 @@ static void check_wait(const struct engine *engine, struct wait *wait)
     REQUIRE(!lead->list || !lead->prev || lead->prev->since < lead->since);
 }
 
-static void check_claim(const struct engine *engine, struct claim *claim)
+static void check_claim(struct engine *engine, struct claim *claim)
 {
     struct owner *owner = claim->owner;
 
     REQUIRE(owner_find(engine, owner->hash, owner->kind->text, owner->name) == owner);
-    REQUIRE(claim_by_id(engine, claim->id) == claim);
+    REQUIRE(claim_by_id(engine, claim->id) == claim && claim_at(engine, claim->slot) == claim);
     REQUIRE(claim->id <= claim->revision && claim->revision <= engine->revision);
     REQUIRE(!claim->pool || pool_find(engine, claim->pool->name) == claim->pool);
     if (claim_holds(claim))
@@ -109,7 +109,7 @@ static void check_space(const struct pool *pool, unsigned int f)
     REQUIRE(space->free + bound + cooling == space->capacity);
 }
 
-static void check_pool(const struct engine *engine, const struct pool *pool)
+static void check_pool(struct engine *engine, const struct pool *pool)
 {
     struct pool *other;
     struct ipam_range range;

@@ -35,36 +35,53 @@ struct claim *claim_by_id(const struct engine *engine, uint64_t id)
     return index && id_at(engine, index - 1) == id ? claim_at(engine, index - 1) : NULL;
 }
 
-static void ids_add(struct engine *engine, struct claim *claim)
+static void ids_set(struct engine *engine, size_t slot, struct claim *claim)
 {
-    size_t index = engine->n_ids;
+    assert(slot <= UINT32_MAX);
+    engine->ids[slot] = (uintptr_t)claim;
+    claim->slot = (uint32_t)slot;
+}
 
-    if (index && id_at(engine, index - 1) >= claim->id) /* taken back after a dry run, mostly */
-        index = claims_after(engine, claim->id);
-    if (index && id_at(engine, index - 1) == claim->id) {
-        engine->ids[index - 1] = (uintptr_t)claim;
+/* One that is not the newest is back after a dry run, mostly in the gap that it left. */
+static void ids_insert(struct engine *engine, struct claim *claim)
+{
+    size_t slot = claims_after(engine, claim->id);
+
+    if (slot && id_at(engine, slot - 1) == claim->id) {
+        ids_set(engine, slot - 1, claim);
         engine->n_gone--;
         return;
     }
+    for (size_t i = engine->n_ids++; i > slot; i--) {
+        engine->ids[i] = engine->ids[i - 1];
+        if (claim_at(engine, i))
+            ids_set(engine, i, claim_at(engine, i));
+    }
+    ids_set(engine, slot, claim);
+}
+
+static void ids_add(struct engine *engine, struct claim *claim)
+{
     if (engine->n_ids == engine->ids_capacity) {
         engine->ids_capacity = engine->ids_capacity ? engine->ids_capacity * 2 : 256;
         engine->ids = mem_realloc(engine->ids, engine->ids_capacity * sizeof(*engine->ids));
     }
-    memmove(&engine->ids[index + 1], &engine->ids[index], (engine->n_ids - index) * sizeof(*engine->ids));
-    engine->ids[index] = (uintptr_t)claim;
-    engine->n_ids++;
+    if (engine->n_ids && id_at(engine, engine->n_ids - 1) >= claim->id)
+        ids_insert(engine, claim);
+    else
+        ids_set(engine, engine->n_ids++, claim);
 }
 
 static void ids_remove(struct engine *engine, const struct claim *claim)
 {
     size_t kept = 0;
 
-    engine->ids[claims_after(engine, claim->id) - 1] = claim->id << 1 | 1;
+    engine->ids[claim->slot] = claim->id << 1 | 1;
     if (++engine->n_gone < 256 || engine->n_gone * 2 < engine->n_ids)
         return;
     for (size_t i = 0; i < engine->n_ids; i++)
-        if (!(engine->ids[i] & 1))
-            engine->ids[kept++] = engine->ids[i];
+        if (claim_at(engine, i))
+            ids_set(engine, kept++, claim_at(engine, i));
     engine->n_ids = kept;
     engine->n_gone = 0;
 }

@@ -81,7 +81,7 @@ static void keep_claim(struct batch *batch, const struct target *target, const s
     changes_append(&batch->undo, &before);
 }
 
-static void keep_pool(const struct engine *engine, struct batch *batch, const struct pool_record *record)
+static void keep_pool(struct engine *engine, struct batch *batch, const struct pool_record *record)
 {
     const struct pool *pool = pool_listed(engine, record->name);
     struct change before = {.kind = CHANGE_POOL};

@@ -173,6 +173,7 @@ struct claim {
         struct cooling *cooling; /* COOLING */
         struct wait *wait;       /* WAITING */
     };
+    uint32_t slot; /* in engine->ids */
     uint8_t family, state;
     bool asked; /* BOUND, COOLING: the owner asked for this address */
 };
@@ -249,6 +250,7 @@ struct engine {
 
     struct table owners, kinds, pools;
     struct kind *recent_kind;
+    struct pool *recent_pool;
     struct pool_vector listed; /* by name */
     size_t n_rejected;
     struct regions regions[FAMILIES];
@@ -344,14 +346,15 @@ static inline bool claim_holds(const struct claim *claim)
 
 static inline struct ipam_addr claim_address(const struct claim *claim)
 {
-    return addr_make(claim_holds(claim) ? family_at(claim->family) : IPAM_FAMILY_NONE,
-                     claim_holds(claim) ? claim_number(claim) : 0);
+    if (!claim_holds(claim))
+        return (struct ipam_addr){0};
+    return (struct ipam_addr){claim->addr_hi, claim->addr_lo, family_at(claim->family)};
 }
 
 /* ---- pool.c ---- */
 
-struct pool *pool_find(const struct engine *engine, const char *name);   /* listed or not */
-struct pool *pool_listed(const struct engine *engine, const char *name); /* or NULL */
+struct pool *pool_find(struct engine *engine, const char *name);   /* listed or not */
+struct pool *pool_listed(struct engine *engine, const char *name); /* or NULL */
 struct pool *pool_get(struct engine *engine, const char *name);
 void pool_drop_unused(struct engine *engine, struct pool *pool);
 void pool_free(struct pool *pool);

@@ -48,12 +48,20 @@ static bool pool_equal(const void *item, const void *key)
     return !strcmp(((const struct pool *)item)->name, key);
 }
 
-struct pool *pool_find(const struct engine *engine, const char *name)
+/* The one found last is often the next, and a comparison costs less than a keyed hash. */
+struct pool *pool_find(struct engine *engine, const char *name)
 {
-    return table_find(&engine->pools, name_hash(engine, name), pool_equal, name);
+    struct pool *pool = engine->recent_pool;
+
+    if (pool && !strcmp(pool->name, name))
+        return pool;
+    pool = table_find(&engine->pools, name_hash(engine, name), pool_equal, name);
+    if (pool)
+        engine->recent_pool = pool;
+    return pool;
 }
 
-struct pool *pool_listed(const struct engine *engine, const char *name)
+struct pool *pool_listed(struct engine *engine, const char *name)
 {
     struct pool *pool = pool_find(engine, name);
 
@@ -92,6 +100,8 @@ void pool_drop_unused(struct engine *engine, struct pool *pool)
     pool_vector_remove(&engine->gained, pool);
     pool_vector_remove(&engine->drained, pool);
     table_remove(&engine->pools, pool->hash, pool);
+    if (engine->recent_pool == pool)
+        engine->recent_pool = NULL;
     pool_free(pool);
 }
 
@@ -102,7 +112,7 @@ uint64_t pool_claims(const struct pool *pool)
 
 /* ---- From state to state ---- */
 
-static int damaged(const struct pool_record *record, const struct ipam_error *why, struct ipam_error *reterr)
+static int pool_damaged(const struct pool_record *record, const struct ipam_error *why, struct ipam_error *reterr)
 {
     return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED, "store damaged: pool %s as recorded can't be: %s",
                           record->name, why->message);
@@ -119,11 +129,11 @@ static int make_plans(struct engine *engine, const struct pool *pool, const stru
     struct ipam_range range;
 
     if (in_force && plan_make(record->name, &record->spec, &plan, &error) < 0)
-        return damaged(record, &error, reterr);
+        return pool_damaged(record, &error, reterr);
     if (regions_overlap(engine, &plan, pool, &other, &range)) {
         overlap_error(record->name, other, &range, &error);
         plan_done(&plan);
-        return damaged(record, &error, reterr);
+        return pool_damaged(record, &error, reterr);
     }
     *ret = plan;
     *ret_has_rejected = record->has_rejected && !plan_make(record->name, &record->rejected, ret_rejected, NULL);

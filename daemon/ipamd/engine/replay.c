@@ -8,7 +8,7 @@ static int damaged(const struct change *change, const char *why, struct ipam_err
 
 /* ---- Pools ---- */
 
-static const char *wrong_with_pool(const struct engine *engine, const struct pool_record *record)
+static const char *wrong_with_pool(struct engine *engine, const struct pool_record *record)
 {
     const struct pool *pool = pool_listed(engine, record->name);
 
@@ -29,7 +29,7 @@ static const char *wrong_with_pool(const struct engine *engine, const struct poo
 
 /* ---- Claims ---- */
 
-static const char *wrong_with_fields(const struct engine *engine, const struct claim_record *record)
+static const char *wrong_with_fields(struct engine *engine, const struct claim_record *record)
 {
     bool holds = record->state == CLAIM_BOUND || record->state == CLAIM_COOLING;
 
@@ -48,7 +48,7 @@ static const char *wrong_with_fields(const struct engine *engine, const struct c
     return NULL;
 }
 
-static const char *wrong_with_claim(const struct engine *engine, const struct target *target,
+static const char *wrong_with_claim(struct engine *engine, const struct target *target,
                                     const struct claim_record *record)
 {
     const struct claim *claim = target->claim, *other;
