@@ -180,6 +180,7 @@ struct demand {
     struct wish wish[2], preferred[2];
 };
 
+bool model_readable(const struct demand *demand); /* every text is an address of its family */
 struct model_claim *model_find(struct model *model, int owner, enum ipam_family family, enum claim_state state);
 enum ipam_reason model_decide(const struct model *model, const struct demand *demand, int chosen[2]);
 void model_grant(struct model *model, const struct demand *demand, enum ipam_family family, int address);

@@ -65,15 +65,6 @@ static enum ipam_reason read_request(const struct model *model, const struct mod
     return IPAM_REASON_NONE;
 }
 
-static bool readable(const struct demand *demand)
-{
-    for (int i = 0; i < 2; i++) {
-        if (demand->wanted[i] && demand->wish[i].text[0] && model_family(demand->wish[i].address) != families[i])
-            return false;
-    }
-    return true;
-}
-
 static bool fits(const struct model_claim *bound, const struct demand *demand)
 {
     const struct wish *wish = &demand->wish[bound->family - 1];
@@ -238,7 +229,7 @@ static enum ipam_reason allocate(struct model *model, const struct model_allocat
 
     for (int i = 0; i < 2; i++)
         demand.wanted[i] &= !standing.fitting[i];
-    if (readable(asked)) {
+    if (model_readable(asked)) {
         if ((standing.other[0] || standing.other[1]) && !args->replace)
             return IPAM_REASON_CLAIM_EXISTS;
         for (int i = 0; i < 2; i++) {

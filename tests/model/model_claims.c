@@ -165,13 +165,15 @@ static enum ipam_reason decide_one(const struct model *model, const struct deman
     return decide_any(model, demand, family, chosen);
 }
 
-static bool unreadable(const struct demand *demand)
+bool model_readable(const struct demand *demand)
 {
+    bool readable = true;
+
     for (int i = 0; i < 2; i++) {
-        if (demand->wanted[i] && demand->wish[i].text[0] && model_family(demand->wish[i].address) != families[i])
-            return true;
+        if (demand->wanted[i] && demand->wish[i].text[0])
+            readable &= model_family(demand->wish[i].address) == families[i];
     }
-    return false;
+    return readable;
 }
 
 static enum ipam_reason pool_refused(const struct model *model, const struct demand *demand)
@@ -195,7 +197,7 @@ enum ipam_reason model_decide(const struct model *model, const struct demand *de
 {
     enum ipam_reason reason = IPAM_REASON_NONE;
 
-    if (unreadable(demand))
+    if (!model_readable(demand))
         return IPAM_REASON_INVALID_ADDRESS;
     if (demand->pool != MANUAL)
         reason = pool_refused(model, demand);

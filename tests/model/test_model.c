@@ -13,6 +13,8 @@
 #include "persist.h"
 #include "world.h"
 
+/* MODEL_OPS sets how many operations a run makes. Each run has seeds of its own and prints them; MODEL_SEED=N lives through
+ * the world of that seed alone, checking after each step, and MODEL_VERBOSE=1 prints every operation. */
 #define OPS_DEFAULT   1000000 /* of all worlds together; MODEL_OPS */
 #define WORLD_STEPS   250     /* of one world */
 #define CHECK_EVERY   8       /* steps between two engine_check */
