@@ -35,7 +35,7 @@ static const struct option_row rows[] = {
     {"max-message", "BYTES", OPTION_NUMBER, AT(max_message), "4194304", 1024, 67108864, NULL, "size of one request"},
     {"max-header-list", "BYTES", OPTION_NUMBER, AT(max_header_list), "16384", 1024, 1048576, NULL,
      "size of one call's headers"},
-    {"max-unread", "BYTES", OPTION_NUMBER, AT(max_unread), "16777216", 65536, 1073741824, NULL,
+    {"max-unread", "BYTES", OPTION_NUMBER, AT(max_unread), "16777216", 4194304, 1073741824, NULL,
      "replies that a client may leave unread before it is disconnected"},
     {"history-limit", "N", OPTION_NUMBER, AT(history_limit), "0", 0, INT64_MAX, NULL,
      "changes kept in the history at least; 0 keeps all"},

@@ -8,7 +8,7 @@ import pytest
 from harness.paths import SLOW
 from harness.protos import ipam as pb, ipam_grpc
 from harness.requests import address, allocate, pool
-from test_hostile import DATA, END_STREAM, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
+from test_hostile import DATA, END_STREAM, HEADERS, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
 
 # ---- Helpers
 
@@ -83,20 +83,52 @@ def test_header_list_past_the_limit_costs_the_call_alone(daemons):
     assert ipam.GetStatus(pb.GetStatusRequest()).store == "sqlite"
 
 
-def test_client_that_takes_no_replies_is_disconnected(daemons):
-    daemon = daemons().start("--max-unread", "65536")
+def test_client_that_takes_no_replies_gets_no_further_and_loses_none(daemons):
+    """What it leaves unread is bounded: its requests are not even read; when it reads again it gets every answer."""
+    daemon = daemons().start("--max-unread", "4194304")
     ipam = daemon.ipam()
     ipam.ApplyPool(pool("p", "10.0.0.0/20"))
-    for n in range(500):
-        ipam.Allocate(allocate(f"vip-{n}-{'x' * 200}", "p"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(500)]:
+        call.result()
+    before = status(ipam).counters.calls_total
     peer = Peer(daemon)
     window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
-    peer.send(PREFACE + window)
     listing = message(pb.ListClaimsRequest(page_size=1000).SerializeToString())
-    for stream in range(1, 201, 2):
-        peer.send(request(stream, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, stream, listing))
-    eventually(lambda: status(ipam).counters.connections == 1)
+    streams = set(range(1, 201, 2))
+    peer.send(PREFACE + window)
+    peer.send(b"".join(request(stream, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, stream, listing)
+                       for stream in sorted(streams)))
+    eventually(lambda: status(ipam).counters.calls_total > before + 10)
+    assert status(ipam).counters.calls_total < before + 80  # GetStatus calls of the line above included
+    ended = set()
+
+    def all_ended(it):
+        if it[0] == HEADERS and it[1] & END_STREAM:
+            ended.add(it[2])
+        return ended == streams
+
+    peer.read_frames(all_ended)
     peer.close()
+
+
+def test_page_of_large_pools_ends_early_and_the_next_goes_on(ipam):
+    for n in range(6):
+        listed = [f"10.{n}.{i >> 8}.{i & 255}" for i in range(1, 30000)]
+        ipam.ApplyPool(pb.ApplyPoolRequest(pool=pb.PoolSpec(name=f"large-{n}", addresses=listed)))
+    names, token = [], ""
+    while not names or token:
+        page = ipam.ListPools(pb.ListPoolsRequest(page_token=token))
+        assert 0 < len(page.pools) < 6
+        names += [each.spec.name for each in page.pools]
+        token = page.next_page_token
+    assert names == [f"large-{n}" for n in range(6)]
+    changes, after = [], 0
+    while after < 6:
+        page = ipam.ListChanges(pb.ListChangesRequest(after_revision=after))
+        assert 0 < len(page.changes) < 6
+        changes += [each.pool.spec.name for each in page.changes]
+        after = page.scanned_through
+    assert changes == names
 
 
 def test_page_sizes_are_capped(ipam):

@@ -12,6 +12,8 @@
 /* One page looks at no more claims or changes than this, so that a filter that finds little can't
  * hold up the loop. */
 #define SCAN_MAX 65536
+/* Nor does a page go on beyond so many bytes: every gRPC client takes 4 MiB. */
+#define PAGE_BYTES (1024 * 1024)
 
 /* ---- Requests in the engine's terms ------------------------------------------------------------------------------ */
 
@@ -179,12 +181,14 @@ static void handle_list_pools(struct rpc_call *call, const ProtobufCMessage *mes
     struct pool_views views;
     engine_pools_list(rpc_pipeline(call)->engine, request->page_token, page_of(request->page_size), arena, &views);
     Ipam__V1__ListPoolsReply reply = IPAM__V1__LIST_POOLS_REPLY__INIT;
-    reply.n_pools = views.count;
     reply.pools = arena_alloc(arena, (views.count + 1) * sizeof(*reply.pools));
-    for (size_t i = 0; i < views.count; i++)
-        reply.pools[i] = record_pool_message(&views.items[i], arena);
-    if (views.more)
-        reply.next_page_token = arena_strdup(arena, views.items[views.count - 1].record.name);
+    for (size_t bytes = 0; reply.n_pools < views.count && bytes < PAGE_BYTES; reply.n_pools++) {
+        Ipam__V1__Pool *pool = record_pool_message(&views.items[reply.n_pools], arena);
+        reply.pools[reply.n_pools] = pool;
+        bytes += ipam__v1__pool__get_packed_size(pool);
+    }
+    if (views.more || reply.n_pools < views.count)
+        reply.next_page_token = arena_strdup(arena, views.items[reply.n_pools - 1].record.name);
     reply.revision = revision_of(call);
     rpc_reply(call, &reply.base);
 }
@@ -404,6 +408,7 @@ static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *m
         .after_revision = request->after_revision,
         .limit = page_of(request->limit),
         .scan = SCAN_MAX,
+        .bytes = PAGE_BYTES,
         .pool = arena_strdup(&read->arena, request->pool),
         .kind = arena_strdup(&read->arena, owner.kind),
         .name = arena_strdup(&read->arena, owner.name),

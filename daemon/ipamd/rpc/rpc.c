@@ -21,6 +21,7 @@ struct rpc_call {
     uint64_t deadline;               /* monotonic ns; UINT64_MAX: none */
     const uint8_t *reply;            /* held until durable: this, or error */
     size_t reply_size;
+    size_t held; /* of it, while it waits for the disk */
     struct ipam_error *error;
     bool ready;    /* unary: request is complete, not handled yet (the engine is being reloaded) */
     bool finished; /* a status has been sent */
@@ -120,9 +121,19 @@ static void call_finish_reply(struct rpc_call *call, const uint8_t *reply, size_
     call_wake(call);
 }
 
+/* The call waits for the disk no longer. */
+static void call_unhold(struct rpc_call *call)
+{
+    struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
+    pipeline_forget(&call->waiter);
+    peer->held -= call->held;
+    call->held = 0;
+}
+
 static void call_durable(struct waiter *waiter, const struct ipam_error *error)
 {
     struct rpc_call *call = (struct rpc_call *)((char *)waiter - offsetof(struct rpc_call, waiter));
+    call_unhold(call);
     if (error)
         call_finish_error(call, error);
     else if (call->error)
@@ -134,6 +145,9 @@ static void call_durable(struct waiter *waiter, const struct ipam_error *error)
 static void call_hold(struct rpc_call *call)
 {
     struct pipeline *pipeline = rpc_pipeline(call);
+    struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
+    call->held = call->reply_size;
+    peer->held += call->held;
     pipeline_wait(pipeline, &call->waiter, engine_revision(pipeline->engine));
 }
 
@@ -350,7 +364,7 @@ static void on_close(struct grpc_call *stream, void *user)
     struct rpc_call *call = grpc_call_user(stream);
     if (call->method && call->method->close)
         call->method->close(call);
-    pipeline_forget(&call->waiter);
+    call_unhold(call);
     call->link.prev->next = call->link.next;
     call->link.next->prev = call->link.prev;
 }
@@ -430,7 +444,7 @@ static void call_expire(struct rpc_call *call, void *arg)
     if (call->finished || call->deadline > *now)
         return;
     struct ipam_error error;
-    pipeline_forget(&call->waiter);
+    call_unhold(call);
     ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
                    call->method->name);
     rpc_fail_now(call, &error);

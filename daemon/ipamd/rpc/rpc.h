@@ -33,6 +33,7 @@ struct rpc_host {
 struct rpc_peer {
     struct rpc_server *server;
     struct actor actor; /* its method is filled per call */
+    size_t held;        /* bytes of answers that wait for the disk */
 };
 
 /* Connections are counted by the process. */

@@ -96,7 +96,7 @@ struct page_maker {
     struct arena *arena;  /* of the results */
     struct arena scratch; /* of the record that is looked at */
     size_t capacity;
-    size_t scanned;
+    size_t scanned, bytes;
     struct store_page page;
 };
 
@@ -111,6 +111,7 @@ static void page_append(struct page_maker *maker, sqlite3_stmt *row)
         page->items = items;
     }
     size_t size = (size_t)sqlite3_column_bytes(row, 1);
+    maker->bytes += size;
     page->items[page->count++] = (struct store_record){
         .revision = (uint64_t)sqlite3_column_int64(row, 0),
         .record = (uint8_t *)arena_memdup(maker->arena, sqlite3_column_blob(row, 1), size),
@@ -138,7 +139,9 @@ static int page_consider(struct page_maker *maker, sqlite3_stmt *row, struct ipa
 
 static bool page_full(const struct page_maker *maker)
 {
-    return maker->page.count >= maker->query->limit || (maker->query->scan > 0 && maker->scanned >= maker->query->scan);
+    const struct store_query *query = maker->query;
+    return maker->page.count >= query->limit || (query->bytes > 0 && maker->bytes >= query->bytes) ||
+           (query->scan > 0 && maker->scanned >= query->scan);
 }
 
 static int page_fill(struct page_maker *maker, uint64_t after, struct ipam_error *reterr)

@@ -43,6 +43,7 @@ int store_probe(struct store *store, struct ipam_error *reterr);
 struct store_query {
     uint64_t after_revision;
     size_t limit;
+    size_t bytes;                    /* end the page with the record that passes so many; 0: no matter */
     size_t scan;                     /* look at no more than so many changes; 0: no bound */
     const char *pool;                /* "" for any */
     const char *kind, *name;         /* "" for any */
