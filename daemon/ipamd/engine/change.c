@@ -50,8 +50,12 @@ static void copy_spec(struct arena *arena, struct pool_spec *spec)
     spec->uid = copy_text(arena, spec->uid);
 }
 
-static void copy_pool(struct arena *arena, struct pool_record *pool)
+static void copy_pool(struct arena *arena, struct change *change)
 {
+    struct pool_record *pool = &change->pool;
+
+    change->actor.command = copy_text(arena, change->actor.command);
+    change->actor.method = copy_text(arena, change->actor.method);
     pool->name = copy_text(arena, pool->name);
     pool->message = copy_text(arena, pool->message);
     copy_spec(arena, &pool->spec);
@@ -92,12 +96,15 @@ void changes_append(struct changes *changes, const struct change *change)
     if (changes->count == changes->capacity)
         changes_grow(changes);
     copy = &changes->items[changes->count++];
-    *copy = *change;
+    copy->revision = change->revision;
+    copy->at = change->at;
+    copy->actor = change->actor;
+    copy->kind = change->kind;
     if (change->kind == CHANGE_CLAIM) {
+        copy->claim = change->claim;
         copy_claim(&changes->arena, copy);
-        return;
+    } else {
+        copy->pool = change->pool;
+        copy_pool(&changes->arena, copy);
     }
-    copy->actor.command = copy_text(&changes->arena, change->actor.command);
-    copy->actor.method = copy_text(&changes->arena, change->actor.method);
-    copy_pool(&changes->arena, &copy->pool);
 }

@@ -116,18 +116,24 @@ static int check_owner_part(const char *text, const char *what, size_t max, bool
                           what, text);
 }
 
-int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr)
+static int check_kind(const char *kind, struct ipam_error *reterr)
 {
-    if (check_owner_part(owner->kind, "kind", ENGINE_NAME_MAX, false, reterr) < 0 ||
-        check_owner_part(owner->name, "name", ENGINE_NAME_MAX, false, reterr) < 0 ||
-        check_owner_part(owner->uid, "uid", ENGINE_UID_MAX, true, reterr) < 0)
+    if (check_owner_part(kind, "kind", ENGINE_NAME_MAX, false, reterr) < 0)
         return -1;
-    if (strchr(owner->kind, '/'))
+    if (strchr(kind, '/'))
         return ipam_error_set(reterr, IPAM_REASON_INVALID_OWNER,
                               "invalid owner: the kind \"%s\" has a slash in it; give a kind such "
                               "as ProxyVIP",
-                              owner->kind);
+                              kind);
     return 0;
+}
+
+int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr)
+{
+    if (check_kind(owner->kind, reterr) < 0 ||
+        check_owner_part(owner->name, "name", ENGINE_NAME_MAX, false, reterr) < 0)
+        return -1;
+    return check_owner_part(owner->uid, "uid", ENGINE_UID_MAX, true, reterr);
 }
 
 /* ---- Pools ---- */
