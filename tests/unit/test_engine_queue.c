@@ -231,6 +231,59 @@ static void dual_waits_for_both_and_holds_nobody_up(void **state)
     assert_string_equal(claim_text(&(struct claim_view){.record = claim_of("pair", IPAM_IPV6).record}), "2001:db8::1");
 }
 
+static void pairs_and_single_claims_are_served_by_age(void **state)
+{
+    (void)state;
+    make_dual("10.0.0.1/32", "2001:db8::/128");
+    assert_int_equal(allocate("holder", "both", .families = FAMILY_SET_DUAL), 0);
+    enqueue("first", "both");
+    assert_int_equal(allocate("pair", "both", .families = FAMILY_SET_DUAL, .enqueue = true), 0);
+    enqueue("last", "both");
+    assert_int_equal(release("holder"), 0);
+    expect_address("first", "10.0.0.1");
+    assert_int_equal(release("first"), 0);
+    expect_address("pair", "10.0.0.1");
+    assert_int_equal(release("pair"), 0);
+    expect_address("last", "10.0.0.1");
+}
+
+static void pools_are_served_by_age_of_their_claims(void **state)
+{
+    size_t count;
+
+    (void)state;
+    make_pool_cooling("a", "10.0.0.1/32", 30);
+    make_pool_cooling("b", "10.1.0.1/32", 30);
+    assert_int_equal(allocate("holder-a", "a"), 0);
+    assert_int_equal(allocate("holder-b", "b"), 0);
+    enqueue("older", "b");
+    enqueue("younger", "a");
+    assert_int_equal(release("holder-a"), 0);
+    assert_int_equal(release("holder-b"), 0);
+    fx_wait(30); /* both at once */
+    count = fx.changes.count;
+    assert_string_equal(fx.changes.items[count - 2].claim.owner.name, "older");
+    assert_string_equal(fx.changes.items[count - 1].claim.owner.name, "younger");
+}
+
+static void claim_that_waited_keeps_its_id_and_birth(void **state)
+{
+    struct claim_record before, after;
+
+    (void)state;
+    make_full("a", "10.0.0.1/32");
+    enqueue("web", "a");
+    before = claim_of("web", IPAM_IPV4).record;
+    fx.seconds += 7;
+    assert_int_equal(release("holder"), 0);
+    after = claim_of("web", IPAM_IPV4).record;
+    assert_int_equal(after.id, before.id);
+    assert_true(after.created_at.ns == before.created_at.ns);
+    assert_true(after.allocated_at.ns == before.created_at.ns + 7000000000);
+    assert_int_equal(after.waiting_since, 0);
+    assert_string_equal(after.message, "");
+}
+
 static void dual_reason_follows_what_blocks_it(void **state)
 {
     (void)state;
@@ -354,6 +407,9 @@ int main(void)
         TEST(what_can_never_be_granted_is_remembered),
         TEST(manual_claim_waits_for_its_address),
         TEST(dual_waits_for_both_and_holds_nobody_up),
+        TEST(pairs_and_single_claims_are_served_by_age),
+        TEST(pools_are_served_by_age_of_their_claims),
+        TEST(claim_that_waited_keeps_its_id_and_birth),
         TEST(dual_reason_follows_what_blocks_it),
         TEST(half_of_a_pair_waits_on_alone),
         TEST(own_cooling_address_ends_the_wait_under_its_own_id),
