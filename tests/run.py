@@ -150,6 +150,8 @@ class CTests:
         status, output = run(command, self.timeout, env, cwd=folder)
         counts = read_tap(name, status, output)
         say(f"   {name:32} {str(counts):36} {time.monotonic() - begin:6.1f} s")
+        for note in re.findall(r"^.*\bseeds? .*\d.*$", output, re.M):
+            say(f"      {note}")
         return counts
 
 

@@ -1,6 +1,5 @@
 """What a peer can make ipamd hold is limited by options: all goes well at the limit, one past it is refused alone."""
 import struct
-import time
 
 import grpc
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from harness.paths import SLOW
 from harness.protos import ipam as pb, ipam_grpc
 from harness.requests import address, allocate, pool
+from harness.waiting import eventually
 from test_hostile import DATA, END_STREAM, HEADERS, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
 
 # ---- Helpers
@@ -20,13 +20,6 @@ def own_connection(daemon):
 
 def status(client):
     return client.GetStatus(pb.GetStatusRequest(), timeout=10 * SLOW)
-
-
-def eventually(holds):
-    end = time.monotonic() + 10 * SLOW
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # ---- Tests
