@@ -152,7 +152,7 @@ static void on_status(struct grpc_call *call, const struct grpc_status *status, 
 {
     struct ipam_channel *channel = user;
     struct ipam_pending *pending = grpc_call_user(call);
-    struct ipam_error error = {0};
+    struct ipam_error error; /* large: filled only where there is one */
     if (pending == NULL) {
         return;
     }

@@ -123,6 +123,7 @@ static void commit_taken(struct pipeline *pipeline, const struct writer_result *
         pipeline->counters.batches++;
         pipeline->counters.changes += written->count;
         changes_reset(written);
+        pipeline_flush(pipeline); /* the disk works on while the answers go out */
         waiters_release(pipeline);
         return;
     }
