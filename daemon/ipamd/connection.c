@@ -10,9 +10,6 @@
 #include "log.h"
 
 #define READ_SIZE 65536
-/* Bytes are handled in slices, each with a look at what the client has left unread so far: a slice holds some ten requests, and
- * their answers may be large. */
-#define SLICE_SIZE 1024
 
 struct connection {
     uv_pipe_t pipe;
@@ -36,7 +33,6 @@ static void connection_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
     grpc_endpoint_free(connection->endpoint);
-    free(connection->rest);
     free(connection);
 }
 
@@ -108,8 +104,6 @@ static void write_later(struct connection *connection, const uint8_t *data, size
     }
 }
 
-static void connection_resume(struct connection *connection);
-
 static void connection_flush(struct connection *connection)
 {
     const uint8_t *data;
@@ -124,8 +118,8 @@ static void connection_flush(struct connection *connection)
         if (size == 0) {
             if (connection->broken || grpc_endpoint_done(connection->endpoint))
                 connection_close(connection);
-            else if (connection->rest)
-                connection_resume(connection);
+            else if (rpc_peer_resume(&connection->peer))
+                continue;
             return;
         }
         uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)size);
@@ -162,72 +156,22 @@ static void buffer_lend(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     *ret = uv_buf_init(buffer, sizeof buffer);
 }
 
-/* Answers that wait for the client or for the disk: at half of the limit no more is taken from it, so that only one who breaks
- * the rules ever reaches the limit itself. */
-static bool connection_overloaded(const struct connection *connection)
-{
-    return grpc_endpoint_unread(connection->endpoint) + connection->peer.held > connection->all->limits.max_unread / 2;
-}
-
-static void connection_break(struct connection *connection, const struct ipam_error *error)
-{
-    log_error(error, "client %s (uid %u): disconnecting", connection->command, connection->peer.actor.uid);
-    connection->broken = true; /* what it has still to say, a GOAWAY, goes out first */
-    uv_read_stop((uv_stream_t *)&connection->pipe);
-}
-
-static void connection_pause(struct connection *connection, const uint8_t *data, size_t size)
-{
-    uint8_t *rest = mem_alloc(size);
-    memcpy(rest, data, size);
-    free(connection->rest);
-    connection->rest = rest;
-    connection->rest_size = size;
-    uv_read_stop((uv_stream_t *)&connection->pipe);
-}
-
-/* True when all of it is handled. */
-static bool connection_feed(struct connection *connection, const uint8_t *data, size_t size)
-{
-    struct ipam_error error;
-    while (size > 0 && !connection->broken) {
-        size_t slice = size < SLICE_SIZE ? size : SLICE_SIZE;
-        if (connection_overloaded(connection)) {
-            connection_pause(connection, data, size);
-            return false;
-        }
-        if (grpc_endpoint_receive(connection->endpoint, data, slice, &error) < 0)
-            connection_break(connection, &error);
-        data += slice;
-        size -= slice;
-    }
-    return !connection->broken;
-}
-
 static void bytes_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
+    struct ipam_error error;
     if (size < 0) {
         connection_close(connection);
         return;
     }
-    connection_feed(connection, (const uint8_t *)buffer->base, (size_t)size);
-    dirty_add(connection);
-}
-
-/* The client has read what it was sent. Whether it may go on is looked at with every flush: an answer that was held for the disk
- * brings one about too. */
-static void connection_resume(struct connection *connection)
-{
-    if (connection_overloaded(connection))
+    if (size == 0 || connection->broken)
         return;
-    uint8_t *rest = connection->rest;
-    connection->rest = NULL;
-    bool handled = connection_feed(connection, rest, connection->rest_size);
-    free(rest);
+    if (grpc_endpoint_receive(connection->endpoint, (const uint8_t *)buffer->base, (size_t)size, &error) < 0) {
+        log_error(&error, "client %s (uid %u): disconnecting", connection->command, connection->peer.actor.uid);
+        connection->broken = true; /* what it has still to say, a GOAWAY, goes out first */
+        uv_read_stop(stream);
+    }
     dirty_add(connection);
-    if (handled && uv_read_start((uv_stream_t *)&connection->pipe, buffer_lend, bytes_read) < 0)
-        connection_close(connection);
 }
 
 /* ---- Accepting --------------------------------------------------------------------------------------------------- */
@@ -255,8 +199,8 @@ static void peer_identify(struct connection *connection)
     if (uv_fileno((uv_handle_t *)&connection->pipe, &fd) == 0 &&
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0)
         command_read(cred.pid, connection->command, sizeof connection->command);
-    connection->peer.server = connection->all->rpc;
-    connection->peer.actor = (struct actor){.uid = cred.uid, .command = connection->command, .method = ""};
+    struct actor actor = {.uid = cred.uid, .command = connection->command, .method = ""};
+    rpc_peer_init(&connection->peer, connection->all->rpc, &actor, connection->all->limits.max_unread);
 }
 
 static void connection_refused(uv_handle_t *handle)

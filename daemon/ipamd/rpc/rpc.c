@@ -7,12 +7,9 @@
 #include "record.h"
 #include "wire.h"
 
-struct ring {
-    struct ring *next, *prev;
-};
-
 struct rpc_call {
-    struct ring link; /* all open calls of the server; first member */
+    struct rpc_ring link;    /* all open calls of the server; first member */
+    struct rpc_ring put_off; /* of the peer's; next is NULL while it is not */
     struct waiter waiter;
     struct rpc_server *server;
     struct grpc_call *stream;
@@ -21,9 +18,9 @@ struct rpc_call {
     uint64_t deadline;               /* monotonic ns; UINT64_MAX: none */
     const uint8_t *reply;            /* held until durable: this, or error */
     size_t reply_size;
-    size_t held; /* of it, while it waits for the disk */
+    size_t held;         /* what the call counts for in its peer's `held` */
+    size_t request_size; /* bytes */
     struct ipam_error *error;
-    bool ready;    /* unary: request is complete, not handled yet (the engine is being reloaded) */
     bool finished; /* a status has been sent */
     void *user;
 };
@@ -37,7 +34,7 @@ struct rpc_server {
     struct rpc_server_options options;
     struct wall_time started_at;
     struct rpc_counters counters;
-    struct ring calls;
+    struct rpc_ring calls;
     struct route *routes; /* sorted by path */
     size_t n_routes;
     struct arena arena;   /* paths of routes, reflection index */
@@ -121,13 +118,40 @@ static void call_finish_reply(struct rpc_call *call, const uint8_t *reply, size_
     call_wake(call);
 }
 
-/* The call waits for the disk no longer. */
+static struct rpc_peer *call_peer(const struct rpc_call *call)
+{
+    return grpc_endpoint_user(grpc_call_endpoint(call->stream));
+}
+
+static void ring_add(struct rpc_ring *ring, struct rpc_ring *link)
+{
+    link->prev = ring->prev;
+    link->next = ring;
+    link->prev->next = link->next->prev = link;
+}
+
+static void ring_remove(struct rpc_ring *link)
+{
+    if (!link->next)
+        return;
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+    link->next = link->prev = NULL;
+}
+
+static void call_count(struct rpc_call *call, size_t held)
+{
+    struct rpc_peer *peer = call_peer(call);
+    peer->held += held - call->held;
+    call->held = held;
+}
+
+/* The call waits no longer, neither for the disk nor for its turn. */
 static void call_unhold(struct rpc_call *call)
 {
-    struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
     pipeline_forget(&call->waiter);
-    peer->held -= call->held;
-    call->held = 0;
+    ring_remove(&call->put_off);
+    call_count(call, 0);
 }
 
 static void call_durable(struct waiter *waiter, const struct ipam_error *error)
@@ -145,9 +169,7 @@ static void call_durable(struct waiter *waiter, const struct ipam_error *error)
 static void call_hold(struct rpc_call *call)
 {
     struct pipeline *pipeline = rpc_pipeline(call);
-    struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
-    call->held = call->reply_size;
-    peer->held += call->held;
+    call_count(call, call->reply_size);
     pipeline_wait(pipeline, &call->waiter, engine_revision(pipeline->engine));
 }
 
@@ -235,10 +257,9 @@ struct wall_time rpc_server_started_at(const struct rpc_server *server)
 struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
 {
     const struct rpc_host *host = call_host(call);
-    const struct rpc_peer *peer = grpc_endpoint_user(grpc_call_endpoint(call->stream));
     struct engine_ctx ctx = {
         .now = host->wall_now(host->user),
-        .actor = peer->actor,
+        .actor = call_peer(call)->actor,
         .arena = rpc_arena(call),
         .changes = rpc_pipeline(call)->gathering,
     };
@@ -258,12 +279,65 @@ void rpc_set_user(struct rpc_call *call, void *user)
 
 /* ---- A call's way ------------------------------------------------------------------------------------------------ */
 
+/* A client that pipelines faster than it reads, or than the disk writes, has its further calls put off at half of the limit:
+ * so only one who never reads a stream of ours ever reaches the limit itself. Its bytes are read on, because what lets us send
+ * (WINDOW_UPDATE) is among them. */
+static bool peer_overloaded(struct rpc_call *call)
+{
+    const struct rpc_peer *peer = call_peer(call);
+    return grpc_endpoint_unread(grpc_call_endpoint(call->stream)) + peer->held > peer->max_unread / 2;
+}
+
+static bool call_must_wait(struct rpc_call *call)
+{
+    if (call->method->flags & RPC_ALWAYS)
+        return false;
+    return rpc_pipeline(call)->state == PIPELINE_RELOADING || peer_overloaded(call);
+}
+
+static void call_put_off(struct rpc_call *call)
+{
+    struct rpc_peer *peer = call_peer(call);
+    ring_add(&peer->put_off, &call->put_off);
+    call_count(call, call->request_size);
+    if (peer->held <= peer->max_unread)
+        return;
+    struct ipam_error error;
+    call_unhold(call);
+    ipam_error_set(
+        &error, IPAM_REASON_LIMIT_EXCEEDED,
+        "too much at once: %zu bytes of requests and answers wait on this connection; read the answers, or raise "
+        "--max-unread",
+        peer->held);
+    call_finish_error(call, &error);
+}
+
 static void call_handle(struct rpc_call *call)
 {
-    bool put_off = rpc_pipeline(call)->state == PIPELINE_RELOADING && !(call->method->flags & RPC_ALWAYS);
-    call->ready = put_off;
-    if (!put_off)
-        call->method->handle(call, call->request);
+    call_unhold(call);
+    call->method->handle(call, call->request);
+}
+
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, size_t max_unread)
+{
+    *peer = (struct rpc_peer){.server = server, .actor = *actor, .max_unread = max_unread};
+    peer->put_off.next = peer->put_off.prev = &peer->put_off;
+}
+
+bool rpc_peer_resume(struct rpc_peer *peer)
+{
+    bool handled = false;
+    while (peer->put_off.next != &peer->put_off) {
+        struct rpc_call *call = (struct rpc_call *)((char *)peer->put_off.next - offsetof(struct rpc_call, put_off));
+        call_count(call, 0); /* it must not stand in its own way */
+        if (call_must_wait(call)) {
+            call_count(call, call->request_size);
+            return handled;
+        }
+        call_handle(call);
+        handled = true;
+    }
+    return handled;
 }
 
 static uint64_t deadline_of(const struct rpc_call *call)
@@ -284,9 +358,7 @@ static void on_request(struct grpc_call *stream, void *user)
     call->stream = stream;
     call->waiter.done = call_durable;
     call->deadline = deadline_of(call);
-    call->link.prev = server->calls.prev;
-    call->link.next = &server->calls;
-    call->link.prev->next = call->link.next->prev = &call->link;
+    ring_add(&server->calls, &call->link);
     grpc_call_set_user(stream, call);
     server->counters.calls++;
 
@@ -333,6 +405,7 @@ static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t si
         rpc_fail_now(call, &error);
         return;
     }
+    call->request_size = size;
     if (stream)
         call->method->handle(call, call->request);
 }
@@ -355,7 +428,10 @@ static void on_end(struct grpc_call *stream, void *user)
         rpc_fail_now(call, &error);
         return;
     }
-    call_handle(call);
+    if (call_must_wait(call))
+        call_put_off(call);
+    else
+        call_handle(call);
 }
 
 static void on_close(struct grpc_call *stream, void *user)
@@ -365,8 +441,7 @@ static void on_close(struct grpc_call *stream, void *user)
     if (call->method && call->method->close)
         call->method->close(call);
     call_unhold(call);
-    call->link.prev->next = call->link.next;
-    call->link.next->prev = call->link.prev;
+    ring_remove(&call->link);
 }
 
 const struct grpc_callbacks rpc_callbacks = {
@@ -417,7 +492,7 @@ struct rpc_counters *rpc_server_counters(struct rpc_server *server)
  * on_close. */
 static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call *call, void *arg), void *arg)
 {
-    for (struct ring *link = server->calls.next, *next; link != &server->calls; link = next) {
+    for (struct rpc_ring *link = server->calls.next, *next; link != &server->calls; link = next) {
         next = link->next;
         visit((struct rpc_call *)link, arg);
     }
@@ -426,8 +501,8 @@ static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call
 static void call_resume(struct rpc_call *call, void *arg)
 {
     (void)arg;
-    if (call->ready && !call->finished)
-        call_handle(call);
+    if (call->put_off.next)
+        call_wake(call); /* the flush that follows resumes its peer */
 }
 
 void rpc_server_state_changed(struct rpc_server *server)
@@ -474,7 +549,7 @@ void rpc_server_shutdown(struct rpc_server *server)
 
 void rpc_server_visit(struct rpc_server *server, const struct rpc_method *method, void (*visit)(struct rpc_call *call))
 {
-    for (struct ring *link = server->calls.next; link != &server->calls; link = link->next) {
+    for (struct rpc_ring *link = server->calls.next; link != &server->calls; link = link->next) {
         struct rpc_call *call = (struct rpc_call *)link;
         if (call->method == method && !call->finished)
             visit(call);

@@ -28,13 +28,24 @@ struct rpc_host {
     void *user;
 };
 
-/* Who is at the other end; the user pointer of every endpoint given to rpc_callbacks points at one.
- */
+struct rpc_ring {
+    struct rpc_ring *next, *prev;
+};
+
+/* Who is at the other end; the user pointer of every endpoint given to rpc_callbacks points at one. */
 struct rpc_peer {
     struct rpc_server *server;
-    struct actor actor; /* its method is filled per call */
-    size_t held;        /* bytes of answers that wait for the disk */
+    struct actor actor;      /* its method is filled per call */
+    size_t max_unread;       /* bytes of answers that may wait to be read by it */
+    size_t held;             /* bytes of answers that wait for the disk, and of requests that are put off */
+    struct rpc_ring put_off; /* calls that wait for it to catch up with reading, or for the engine */
 };
+
+/* actor's strings are borrowed for the peer's life. */
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, size_t max_unread);
+
+/* After bytes have gone to the peer: handles calls that were put off. True when there was one to handle. */
+bool rpc_peer_resume(struct rpc_peer *peer);
 
 /* Connections are counted by the process. */
 struct rpc_counters {
