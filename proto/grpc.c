@@ -256,6 +256,7 @@ static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits, cons
     endpoint->user = user;
     endpoint->out = mem_alloc(OUT_SIZE);
     endpoint->header_rules = is_server ? server_header_rules : client_header_rules;
+    filter_init(&endpoint->filter);
     start_session(endpoint);
     return endpoint;
 }
@@ -341,12 +342,30 @@ static void endpoint_check_unread(struct grpc_endpoint *endpoint)
     }
 }
 
+static void session_take(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size)
+{
+    ssize_t n = nghttp2_session_mem_recv(endpoint->session, data, size);
+    endpoint_check(endpoint, n < 0 ? (int)n : 0);
+}
+
+static void endpoint_take(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size)
+{
+    const uint8_t *piece;
+    size_t piece_size;
+    if (!endpoint->is_server) {
+        session_take(endpoint, data, size);
+        return;
+    }
+    while (!endpoint->is_failed && filter_next(&endpoint->filter, &data, &size, &piece, &piece_size)) {
+        session_take(endpoint, piece, piece_size);
+    }
+}
+
 /* Gathers at once what there is to say, so that nghttp2's GOAWAY to a broken peer shows here. */
 int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size, struct ipam_error *reterr)
 {
     if (!endpoint->is_failed) {
-        ssize_t n = nghttp2_session_mem_recv(endpoint->session, data, size);
-        endpoint_check(endpoint, n < 0 ? (int)n : 0);
+        endpoint_take(endpoint, data, size);
         endpoint_gather(endpoint);
         endpoint_check_unread(endpoint);
     }

@@ -12,6 +12,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "grpc.h"
+#include "grpc_filter.h"
 
 #define GRPC_PREFIX_SIZE     5           /* compressed flag, length in network order */
 #define GRPC_WRITABLE_BELOW  (64 * 1024) /* grpc_call_writable */
@@ -89,6 +90,7 @@ struct grpc_memory {
 struct grpc_endpoint {
     struct grpc_memory memory; /* of the session */
     nghttp2_session *session;
+    struct grpc_filter filter; /* server: of what comes in */
     struct grpc_limits limits;
     struct grpc_callbacks callbacks;
     void *user;

@@ -188,6 +188,17 @@ def test_wrong_message_ends_its_call_alone(daemon, bystander, payload):
     assert frames[-1][0] in (HEADERS, RST_STREAM)
 
 
+def test_reset_of_a_stream_that_was_never_opened_is_let_pass(daemon, bystander):
+    """gRPC's C core sends it when a call is cancelled before its headers went out."""
+    peer = Peer(daemon)
+    reset = frame(RST_STREAM, 0, 1, struct.pack(">I", 8))
+    peer.send(HELLO + reset[:5])
+    peer.send(reset[5:] + request(3) + frame(DATA, END_STREAM, 3, message()))
+    frames = peer.read_frames(lambda it: it[2] == 3 and it[1] & END_STREAM)
+    assert any(it[0] == DATA and it[3] for it in frames)
+    peer.close()
+
+
 @pytest.mark.threads
 def test_reset_streams_leave_nothing_behind(daemon, bystander):
     peer = Peer(daemon)

@@ -133,6 +133,20 @@ def test_cancelled_calls_do_no_harm(ipam):
     assert kept <= held and len(held) == ipam.GetPool(pb.GetPoolRequest(name="p")).pool.counts.allocated
 
 
+@pytest.mark.threads
+def test_calls_cancelled_as_they_start_cost_no_other_call(ipam):
+    ipam.ApplyPool(spec())
+    for round_number in range(30):
+        kept = []
+        for n in range(200):
+            call = ipam.Allocate.future(allocate(f"vip-{round_number}-{n}", "p"))
+            if n % 2:
+                call.cancel()
+            else:
+                kept.append(call)
+        assert all(call.exception() is None for call in kept)
+
+
 # ---- Metadata, errors
 
 
