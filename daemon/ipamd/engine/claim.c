@@ -164,12 +164,21 @@ static void claim_enter(struct engine *engine, struct claim *claim, const struct
     claim_count(engine, claim, place.pool, 1);
 }
 
-static void set_uid(struct claim *claim, const char *uid)
+static void uid_free(struct engine *engine, char *uid)
 {
-    if (claim->uid ? !strcmp(claim->uid, uid) : !*uid)
+    if (uid)
+        slab_free(&engine->slab, uid, strlen(uid) + 1);
+}
+
+static void set_uid(struct engine *engine, struct claim *claim, const char *uid)
+{
+    char *before = claim->uid;
+    size_t size = strlen(uid) + 1;
+
+    if (!strcmp(claim_uid(claim), uid))
         return;
-    free(claim->uid);
-    claim->uid = *uid ? mem_strdup(uid) : NULL;
+    claim->uid = size > 1 ? memcpy(slab_alloc(&engine->slab, size), uid, size) : NULL;
+    uid_free(engine, before);
 }
 
 static void set_pool(struct engine *engine, struct claim *claim, struct pool *pool, const char *name)
@@ -191,7 +200,7 @@ static void claim_set(struct engine *engine, struct claim *claim, struct pool *p
                       uint64_t revision)
 {
     set_pool(engine, claim, pool, record->pool);
-    set_uid(claim, record->owner.uid);
+    set_uid(engine, claim, record->owner.uid);
     claim->revision = revision;
     claim->created_at = record->created_at.ns;
     claim->allocated_at = record->allocated_at.ns;
@@ -203,13 +212,15 @@ static void claim_set(struct engine *engine, struct claim *claim, struct pool *p
 
 static struct claim *claim_new(struct engine *engine, const struct target *target, const struct claim_record *record)
 {
-    struct claim *claim = mem_zalloc(sizeof(*claim));
+    struct claim *claim = slab_alloc(&engine->slab, sizeof(*claim));
     const struct owner_ref *who = &record->owner;
     uint64_t hash = target->owner_hash;
 
-    claim->id = record->id;
-    claim->family = (uint8_t)family_index(record->family);
-    claim->owner = target->owner;
+    *claim = (struct claim){
+        .id = record->id,
+        .owner = target->owner,
+        .family = (uint8_t)family_index(record->family),
+    };
     if (!claim->owner && !hash) {
         hash = owner_hash(engine, who->kind, who->name);
         claim->owner = owner_find(engine, hash, who->kind, who->name);
@@ -220,14 +231,19 @@ static struct claim *claim_new(struct engine *engine, const struct target *targe
     return claim;
 }
 
-void claim_free(struct claim *claim)
+static void claim_delete(struct engine *engine, struct claim *claim)
+{
+    uid_free(engine, claim->uid);
+    slab_free(&engine->slab, claim, sizeof(*claim));
+}
+
+void claim_free(struct engine *engine, struct claim *claim)
 {
     if (claim->state == CLAIM_WAITING)
         wait_free(claim->wait);
     if (claim->state == CLAIM_COOLING)
-        free(claim->cooling);
-    free(claim->uid);
-    free(claim);
+        slab_free(&engine->slab, claim->cooling, sizeof(*claim->cooling));
+    claim_delete(engine, claim);
 }
 
 static void claim_drop(struct engine *engine, struct claim *claim)
@@ -235,8 +251,7 @@ static void claim_drop(struct engine *engine, struct claim *claim)
     ids_remove(engine, claim);
     owner_drop_unused(engine, claim->owner);
     set_pool(engine, claim, NULL, "");
-    free(claim->uid);
-    free(claim);
+    claim_delete(engine, claim);
 }
 
 struct claim *claim_put(struct engine *engine, const struct target *target, const struct claim_record *record,

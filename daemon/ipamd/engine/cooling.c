@@ -44,7 +44,7 @@ void cooling_start(struct engine *engine, struct claim *claim, int64_t until)
         engine->heap_capacity = engine->heap_capacity ? engine->heap_capacity * 2 : 64;
         engine->heap = mem_realloc(engine->heap, engine->heap_capacity * sizeof(*engine->heap));
     }
-    claim->cooling = mem_alloc(sizeof(*claim->cooling));
+    claim->cooling = slab_alloc(&engine->slab, sizeof(*claim->cooling));
     claim->cooling->until = until;
     heap_raise(engine, engine->n_heap++, claim);
     owner_add_cooling(claim->owner, claim);
@@ -60,6 +60,6 @@ void cooling_stop(struct engine *engine, struct claim *claim)
         heap_raise(engine, last->cooling->heap_index, last);
     }
     owner_remove_cooling(claim->owner, claim);
-    free(claim->cooling);
+    slab_free(&engine->slab, claim->cooling, sizeof(*claim->cooling));
     claim->cooling = NULL;
 }

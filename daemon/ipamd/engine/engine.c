@@ -22,16 +22,29 @@ static void outsiders_free(struct outsiders *outsiders)
     }
 }
 
-static void table_free_items(struct table *table, void (*item_free)(void *item))
+static void table_free_items(struct engine *engine, struct table *table,
+                             void (*item_free)(struct engine *engine, void *item))
 {
     for (size_t i = 0; table->slots && i <= table->mask; i++)
         if (table->slots[i].item)
-            item_free(table->slots[i].item);
+            item_free(engine, table->slots[i].item);
     table_done(table);
 }
 
-static void pool_item_free(void *item)
+static void owner_item_free(struct engine *engine, void *item)
 {
+    owner_free(engine, item);
+}
+
+static void kind_item_free(struct engine *engine, void *item)
+{
+    (void)engine;
+    free(item);
+}
+
+static void pool_item_free(struct engine *engine, void *item)
+{
+    (void)engine;
     pool_free(item);
 }
 
@@ -41,14 +54,15 @@ struct engine *engine_free(struct engine *engine)
         return NULL;
     for (size_t i = 0; i < engine->n_ids; i++)
         if (claim_at(engine, i))
-            claim_free(claim_at(engine, i));
+            claim_free(engine, claim_at(engine, i));
     for (unsigned int f = 0; f < FAMILIES; f++) {
         outsiders_free(&engine->outsiders[f]);
         free(engine->regions[f].items);
     }
-    table_free_items(&engine->owners, free);
-    table_free_items(&engine->kinds, free);
-    table_free_items(&engine->pools, pool_item_free);
+    table_free_items(engine, &engine->owners, owner_item_free);
+    table_free_items(engine, &engine->kinds, kind_item_free);
+    table_free_items(engine, &engine->pools, pool_item_free);
+    slab_done(&engine->slab);
     free(engine->ids);
     free(engine->heap);
     free(engine->listed.items);

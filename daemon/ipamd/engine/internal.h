@@ -74,6 +74,24 @@ void table_insert(struct table *table, uint64_t hash, void *item);
 void table_remove(struct table *table, uint64_t hash, const void *item);
 void table_done(struct table *table);
 
+/* ---- slab.c: memory for what there are millions of, without malloc's bookkeeping; freed pieces are used again ---- */
+
+#define SLAB_STEP     8
+#define SLAB_SIZE_MAX 320
+
+struct slab_block;
+struct slab_piece;
+
+struct slab {
+    struct slab_piece *pieces[SLAB_SIZE_MAX / SLAB_STEP]; /* free ones by size */
+    struct slab_block *blocks;                            /* newest first */
+    uint8_t *next, *end;                                  /* what is left of the newest */
+};
+
+void *slab_alloc(struct slab *slab, size_t size); /* not cleared, aligned to SLAB_STEP */
+void slab_free(struct slab *slab, void *ptr, size_t size);
+void slab_done(struct slab *slab); /* with all pieces */
+
 /* ---- plan.c: which addresses a pool's spec means ---- */
 
 struct span {
@@ -248,6 +266,7 @@ struct engine {
     int64_t revision_at; /* of the newest change */
     int64_t now;         /* of the newest call */
 
+    struct slab slab; /* of owners, claims, their uids and their cooling */
     struct table owners, kinds, pools;
     struct kind *recent_kind;
     struct pool *recent_pool;
@@ -281,6 +300,7 @@ uint64_t owner_hash(const struct engine *engine, const char *kind, const char *n
 struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name);
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name);
 void owner_drop_unused(struct engine *engine, struct owner *owner);
+void owner_free(struct engine *engine, struct owner *owner);
 void owner_add_cooling(struct owner *owner, struct claim *claim);
 void owner_remove_cooling(struct owner *owner, struct claim *claim);
 
@@ -327,7 +347,7 @@ static inline struct claim *claim_at(const struct engine *engine, size_t index)
 {
     return engine->ids[index] & 1 ? NULL : (struct claim *)engine->ids[index];
 }
-void claim_free(struct claim *claim);
+void claim_free(struct engine *engine, struct claim *claim);
 
 static inline addr_value claim_number(const struct claim *claim)
 {

@@ -94,12 +94,17 @@ static void kind_give(struct engine *engine, struct kind *kind)
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name)
 {
     size_t size = strlen(name) + 1;
-    struct owner *owner = mem_alloc(sizeof(*owner) + size);
+    struct owner *owner = slab_alloc(&engine->slab, sizeof(*owner) + size);
 
     *owner = (struct owner){.hash = hash, .kind = kind_take(engine, kind)};
     memcpy(owner->name, name, size);
     table_insert(&engine->owners, hash, owner);
     return owner;
+}
+
+void owner_free(struct engine *engine, struct owner *owner)
+{
+    slab_free(&engine->slab, owner, sizeof(*owner) + strlen(owner->name) + 1);
 }
 
 void owner_drop_unused(struct engine *engine, struct owner *owner)
@@ -108,7 +113,7 @@ void owner_drop_unused(struct engine *engine, struct owner *owner)
         return;
     table_remove(&engine->owners, owner->hash, owner);
     kind_give(engine, owner->kind);
-    free(owner);
+    owner_free(engine, owner);
 }
 
 void owner_add_cooling(struct owner *owner, struct claim *claim)
