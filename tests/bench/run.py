@@ -196,7 +196,7 @@ def bench_start(rounds):
              "store_claims_per_second": filled["claims_per_second"]}
     table(f"Start with {CLAIMS_AT_START:,} claims (medians)",
           ["seconds to READY=1", "peak MB", "MB once ready", "database MB", "store alone, claims/s"],
-          [[f"{times:.2f}" for times in (found["seconds"],)]
+          [[f"{found['seconds']:.2f}"]
            + [f"{found[key]:,.0f}" for key in ("peak_mb", "rss_mb", "database_mb", "store_claims_per_second")]])
     return found, [aim("start: seconds to READY=1", found["seconds"], 1.5),
                    aim("start: peak MB", found["peak_mb"], 300)]
