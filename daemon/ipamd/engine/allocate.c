@@ -57,7 +57,7 @@ static void read_demand(struct allocation *allocation, unsigned int family, cons
     demand->readable = text_read_address(text, family, &demand->address);
     demand->hinted = !*text && text_read_address(hint, family, &demand->hint);
     demand->hint_text = demand->hinted ? hint : "";
-    if (!text_printable(text, ENGINE_ADDRESS_MAX))
+    if (*text && !text_printable(text, ENGINE_ADDRESS_MAX))
         allocation->rememberable = false;
 }
 
@@ -134,13 +134,13 @@ static int read_args(struct engine *engine, const struct allocate_args *args, st
     const char *pool = text_or_empty(args->pool);
 
     *ret = (struct allocation){.args = args, .request.pool_name = pool};
+    ret->owner_hash = owner_hash(engine, text_or_empty(args->owner.kind), text_or_empty(args->owner.name));
+    table_prefetch(&engine->owners, ret->owner_hash); /* there is much to do until it is asked for */
     if (text_check_owner(&args->owner, reterr) < 0)
         return -1;
     if (args->families > FAMILY_SET_DUAL)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "invalid request: unknown family; give ipv4, ipv6, dual or none");
-    ret->owner_hash = owner_hash(engine, args->owner.kind, args->owner.name);
-    ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
     ret->request.pool = *pool ? pool_listed(engine, pool) : NULL;
     if (*pool && !ret->request.pool && !text_pool_name(pool))
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
@@ -150,6 +150,7 @@ static int read_args(struct engine *engine, const struct allocate_args *args, st
     ret->families = families_of(args, ret->request.pool);
     if (read_demands(ret, reterr) < 0 || (!*pool && check_manual(ret, reterr) < 0))
         return -1;
+    ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
     find_claims(ret);
     return 0;
 }

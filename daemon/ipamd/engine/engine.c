@@ -25,9 +25,10 @@ static void outsiders_free(struct outsiders *outsiders)
 static void table_free_items(struct engine *engine, struct table *table,
                              void (*item_free)(struct engine *engine, void *item))
 {
-    for (size_t i = 0; table->slots && i <= table->mask; i++)
-        if (table->slots[i].item)
-            item_free(engine, table->slots[i].item);
+    size_t at = 0;
+
+    for (void *item; (item = table_next(table, &at));)
+        item_free(engine, item);
     table_done(table);
 }
 

@@ -59,19 +59,29 @@ bool text_same_address(const char *a, const char *b, unsigned int family); /* eq
 
 struct table_slot {
     uint64_t hash;
-    void *item; /* NULL: empty */
+    void *item;
 };
 
 struct table {
     struct table_slot *slots;
+    uint8_t *tags;      /* of each slot: 0 when empty, else from the hash; small enough to stay in the cache */
     size_t count, mask; /* mask + 1 slots, or none when slots is NULL */
 };
 
 typedef bool (*table_equal)(const void *item, const void *key);
 
 void *table_find(const struct table *table, uint64_t hash, table_equal equal, const void *key);
+/* The first item from slot *at on, which moves past it; NULL: no more. */
+void *table_next(const struct table *table, size_t *at);
 void table_insert(struct table *table, uint64_t hash, void *item);
 void table_remove(struct table *table, uint64_t hash, const void *item);
+static inline void table_prefetch(const struct table *table, uint64_t hash)
+{
+    if (!table->slots)
+        return;
+    __builtin_prefetch(&table->tags[hash & table->mask]);
+    __builtin_prefetch(&table->slots[hash & table->mask]);
+}
 void table_done(struct table *table);
 
 /* ---- slab.c: memory for what there are millions of, without malloc's bookkeeping; freed pieces are used again ---- */

@@ -57,6 +57,8 @@ bool text_printable(const char *text, size_t max)
         return false;
     while (at + 8 <= size && ascii_word(text + at))
         at += 8;
+    if (at && at + 8 > size && ascii_word(text + size - 8))
+        return true;
     while (at < size) {
         size_t character = character_size((const uint8_t *)text + at);
 
