@@ -309,8 +309,6 @@ void pools_remove_drained(struct engine *engine)
 
     if (!drained.count)
         return;
-    if (!drained.count)
-        return;
     engine->drained = (struct pool_vector){0};
     qsort(drained.items, drained.count, sizeof(struct pool *), older_first);
     for (size_t i = 0; i < drained.count; i++)
