@@ -21,6 +21,24 @@ static void fill(const char *pool, unsigned int count)
     }
 }
 
+/* Claims listed in pages of 10; fails if they are not in the order of their ids. */
+static unsigned int count_listed(void)
+{
+    struct claim_filter filter = {.pool = "", .kind = ""};
+    struct claim_views page;
+    uint64_t last = 0, id = 0;
+    unsigned int count = 0;
+
+    do {
+        engine_claims_list(fx.engine, &filter, last, 10, 10, &fx.arena, &page, &last);
+        for (size_t i = 0; i < page.count; i++, count++) {
+            assert_true(page.items[i].record.id > id);
+            id = page.items[i].record.id;
+        }
+    } while (last);
+    return count;
+}
+
 /* ---- Tests: which address ---- */
 
 static void allocate_takes_the_lowest_free_numerically(void **state)
@@ -421,6 +439,25 @@ static void claims_are_listed_by_id_with_filters(void **state)
     assert_string_equal(page.items[0].record.owner.name, "vip-1");
 }
 
+static void claims_are_listed_in_order_while_many_go(void **state)
+{
+    char name[16];
+
+    (void)state;
+    make_pool("a", "10.0.0.0/22");
+    fill("a", 900);
+    for (unsigned int i = 0; i < 850; i++) {
+        snprintf(name, sizeof(name), "vip-%u", i * 7 % 900);
+        assert_int_equal(release(name), 0);
+        if (i % 10)
+            continue;
+        assert_int_equal(allocate("dry", "a", .dry_run = true), 0);
+        snprintf(name, sizeof(name), "new-%u", i);
+        assert_int_equal(allocate(name, "a"), 0);
+        assert_int_equal(count_listed(), 900 - i + i / 10);
+    }
+}
+
 static void totals_count_by_state(void **state)
 {
     struct engine_totals totals;
@@ -495,6 +532,7 @@ int main(void)
         TEST(time_that_goes_back_counts_as_the_latest),
         TEST(owners_that_cant_be_are_refused),
         TEST(claims_are_listed_by_id_with_filters),
+        TEST(claims_are_listed_in_order_while_many_go),
         TEST(totals_count_by_state),
         TEST(dry_run_answers_what_the_call_would),
     };

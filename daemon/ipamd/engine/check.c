@@ -151,7 +151,7 @@ void engine_check(struct engine *engine)
     uint64_t states[CLAIM_RELEASED] = {0}, gone = 0;
 
     queue_settle(engine);
-    for (size_t i = 0; i < engine->n_ids; i++) {
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
         struct claim *claim = claim_at(engine, i);
 
         gone += !claim;

@@ -117,7 +117,7 @@ void engine_dump(struct engine *engine, void (*write)(void *user, const char *te
     queue_settle(engine);
     put(&dump, "revision %" PRIu64 " at=%" PRId64 "\n", engine->revision, engine->revision_at);
     put_pools(&dump, engine);
-    for (size_t i = 0; i < engine->n_ids; i++)
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i))
         if (claim_at(engine, i))
             put_claim(&dump, engine, claim_at(engine, i));
 }

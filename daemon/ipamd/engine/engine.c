@@ -53,7 +53,7 @@ struct engine *engine_free(struct engine *engine)
 {
     if (!engine)
         return NULL;
-    for (size_t i = 0; i < engine->n_ids; i++)
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i))
         if (claim_at(engine, i))
             claim_free(engine, claim_at(engine, i));
     for (unsigned int f = 0; f < FAMILIES; f++) {

@@ -287,6 +287,7 @@ struct engine {
 
     uintptr_t *ids; /* claims by id: a pointer, or id << 1 | 1 for one that is gone */
     size_t n_ids, ids_capacity, n_gone;
+    size_t ids_to, ids_from; /* a gap up to which the array has been closed up; none: both 0 */
 
     struct claim **heap; /* cooling, the first to end on top */
     size_t n_heap, heap_capacity;
@@ -338,6 +339,21 @@ RB_PROTOTYPE(outsiders, outsider, node, outsiders_compare)
 void cooling_start(struct engine *engine, struct claim *claim, int64_t until);
 void cooling_stop(struct engine *engine, struct claim *claim);
 
+/* ---- ids.c: all claims by id, in an array that closes up behind those that are gone ---- */
+
+struct claim *claim_by_id(const struct engine *engine, uint64_t id);
+void ids_add(struct engine *engine, struct claim *claim);
+void ids_remove(struct engine *engine, const struct claim *claim);
+size_t claims_after(const struct engine *engine, uint64_t id); /* index in engine->ids */
+static inline size_t claims_next(const struct engine *engine, size_t index)
+{
+    return index + 1 == engine->ids_to ? engine->ids_from : index + 1;
+}
+static inline struct claim *claim_at(const struct engine *engine, size_t index) /* NULL: gone */
+{
+    return engine->ids[index] & 1 ? NULL : (struct claim *)engine->ids[index];
+}
+
 /* ---- claim.c ---- */
 
 /* What is known already of a claim that is to change; NULL where it is not. */
@@ -351,12 +367,6 @@ struct target {
 /* Puts the claim into the record's state; NULL when that is the end of it. */
 struct claim *claim_put(struct engine *engine, const struct target *target, const struct claim_record *record,
                         uint64_t revision);
-struct claim *claim_by_id(const struct engine *engine, uint64_t id);
-size_t claims_after(const struct engine *engine, uint64_t id); /* index in engine->ids */
-static inline struct claim *claim_at(const struct engine *engine, size_t index)
-{
-    return engine->ids[index] & 1 ? NULL : (struct claim *)engine->ids[index];
-}
 void claim_free(struct engine *engine, struct claim *claim);
 
 static inline addr_value claim_number(const struct claim *claim)

@@ -93,7 +93,7 @@ void engine_claims_list(struct engine *engine, const struct claim_filter *filter
             list_by_address(engine, filter, after_id, arena, ret);
         return;
     }
-    for (; at < engine->n_ids && scan && ret->count < limit; at++) {
+    for (; at < engine->n_ids && scan && ret->count < limit; at = claims_next(engine, at)) {
         struct claim *claim = claim_at(engine, at);
 
         if (!claim)
@@ -104,7 +104,7 @@ void engine_claims_list(struct engine *engine, const struct claim_filter *filter
             ret->items[ret->count++] = claim_view_of(engine, claim, arena);
     }
     while (at < engine->n_ids && !claim_at(engine, at))
-        at++;
+        at = claims_next(engine, at);
     if (at < engine->n_ids)
         *ret_last = last;
 }
