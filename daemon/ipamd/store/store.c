@@ -17,7 +17,7 @@
 
 /* Pages of 4 KiB in the log from which on the writer moves them into the database when nobody
  * waits, and from which on a commit does it itself. */
-#define LOG_PAGES_TIDY 2048
+#define LOG_PAGES_TIDY 1024
 #define LOG_PAGES_MOST 32768
 
 /* Old changes go when so many more than the limit are kept, and then a piece with each commit. */
@@ -142,6 +142,9 @@ int store_open(const struct store_options *options, struct store **ret, struct i
 {
     if (sodium_init() < 0)
         return ipam_error_set(reterr, IPAM_REASON_INTERNAL, "libsodium can't be initialised");
+    /* Nobody reads SQLite's memory statistics, and keeping them takes a mutex with each allocation. Refused, and no matter,
+     * when SQLite is in use already. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     struct store *store = mem_zalloc(sizeof(*store));
     store->dir = mem_strdup(options->dir);
     store->db_path = join(options->dir, "ipamd.db");
