@@ -6,9 +6,8 @@
 
 #include "arena.h"
 
-#define BLOCK_MIN 4096u
-#define BLOCK_KEPT \
-    65536u /* what arena_reset keeps at most, and how large blocks grow by themselves */
+#define BLOCK_MIN  4096u
+#define BLOCK_KEPT 65536u /* what arena_reset keeps at most, and how large blocks grow by themselves */
 
 struct arena_block {
     struct arena_block *older;

@@ -25,7 +25,7 @@ void arena_reset(struct arena *arena); /* forgets all that was given out; keeps 
  * (what a peer can make us allocate is bounded by the limits, so this is the machine's failure, and state is on disk). */
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_zalloc(struct arena *arena, size_t size);
-char *arena_strdup(struct arena *arena, const char *text); /* NULL gives "" */
+char *arena_strdup(struct arena *arena, const char *text);              /* NULL gives "" */
 char *arena_memdup(struct arena *arena, const void *data, size_t size); /* NUL-terminated copy */
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -22,8 +22,9 @@ struct grpc_call;
 
 /* All that a peer can make us hold. Each is an option of ipamd. */
 struct grpc_limits {
-    uint32_t max_streams;     /* calls at once on the connection; announced in SETTINGS */
-    uint32_t max_message;     /* bytes of one message, both ways; a larger one in is RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE */
+    uint32_t max_streams; /* calls at once on the connection; announced in SETTINGS */
+    uint32_t
+        max_message; /* bytes of one message, both ways; a larger one in is RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE */
     uint32_t max_header_list; /* bytes of a header list as RFC 9113 counts them; announced */
     size_t max_unread;        /* bytes of replies that the peer has not taken; past it the connection is given up */
 };
@@ -59,7 +60,8 @@ struct grpc_callbacks {
     void (*on_close)(struct grpc_call *call, void *user);
 };
 
-struct grpc_endpoint *grpc_server_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks, void *user);
+struct grpc_endpoint *grpc_server_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks,
+                                      void *user);
 struct grpc_endpoint *grpc_client_new(const struct grpc_limits *limits, const struct grpc_callbacks *callbacks,
                                       const char *user_agent, void *user);
 /* Calls on_close for every call that is left. NULL is fine; returns NULL. */
@@ -72,23 +74,24 @@ int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, s
 /* Bytes for the peer: points *ret at up to about 80 KiB; *ret_size is how many, 0 for none now. They stay the next ones to
  * be sent, and where they are, until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same
  * ones and perhaps more. -1: max_unread is passed or nghttp2 failed; close. */
-int grpc_endpoint_output(struct grpc_endpoint *endpoint, const uint8_t **ret, size_t *ret_size, struct ipam_error *reterr);
+int grpc_endpoint_output(struct grpc_endpoint *endpoint, const uint8_t **ret, size_t *ret_size,
+                         struct ipam_error *reterr);
 void grpc_endpoint_sent(struct grpc_endpoint *endpoint, size_t size);
 
 void grpc_endpoint_shutdown(struct grpc_endpoint *endpoint); /* GOAWAY: takes no new calls, finishes those there are */
-bool grpc_endpoint_done(const struct grpc_endpoint *endpoint); /* nothing more to come or go: close the connection */
+bool grpc_endpoint_done(const struct grpc_endpoint *endpoint);    /* nothing more to come or go: close the connection */
 size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint); /* calls that are open */
 /* Bytes that wait to be sent, those in the queues of calls and an estimate for control frames included. An owner that
  * stops reading from the peer at half of max_unread never loses a connection for a peer that is only slow. */
 size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint);
-bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint);   /* the peer's SETTINGS have arrived */
+bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint); /* the peer's SETTINGS have arrived */
 
 /* ---- Calls ----------------------------------------------------------------------------------------------------- */
 
-const char *grpc_call_path(const struct grpc_call *call);   /* "/ipam.v1.IPAM/Allocate" */
-uint64_t grpc_call_timeout(const struct grpc_call *call);   /* ns from the request's arrival, GRPC_NO_DEADLINE for none */
+const char *grpc_call_path(const struct grpc_call *call); /* "/ipam.v1.IPAM/Allocate" */
+uint64_t grpc_call_timeout(const struct grpc_call *call); /* ns from the request's arrival, GRPC_NO_DEADLINE for none */
 const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call, size_t *ret_count); /* request metadata */
-struct arena *grpc_call_arena(struct grpc_call *call);      /* lives as long as the call */
+struct arena *grpc_call_arena(struct grpc_call *call); /* lives as long as the call */
 struct grpc_endpoint *grpc_call_endpoint(struct grpc_call *call);
 void *grpc_endpoint_user(struct grpc_endpoint *endpoint);
 void grpc_call_set_user(struct grpc_call *call, void *user);

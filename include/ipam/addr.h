@@ -39,15 +39,16 @@ struct ipam_cidr {
     uint8_t length;           /* 0–32 or 0–128 */
 };
 
-#define IPAM_ADDR_TEXT_MAX  48 /* bytes that hold any address in CIDR notation with its NUL */
-#define IPAM_RANGE_TEXT_MAX 96 /* bytes that hold any range "a-b" with its NUL */
+#define IPAM_ADDR_TEXT_MAX   48 /* bytes that hold any address in CIDR notation with its NUL */
+#define IPAM_RANGE_TEXT_MAX  96 /* bytes that hold any range "a-b" with its NUL */
 #define IPAM_CIDR_USABLE_MAX 65536
 
 /* Parsers return 0, or -1 with *reterr (reason INVALID_ADDRESS; a caller that reads a pool's fields puts its own reason). */
-int ipam_addr_parse(const char *text, struct ipam_addr *ret, struct ipam_error *reterr);        /* a, a/32 or a/128 */
-int ipam_cidr_parse(const char *text, struct ipam_cidr *ret, struct ipam_error *reterr);        /* a/n, host bits zero */
-int ipam_addr_range_parse(const char *text, struct ipam_range *ret, struct ipam_error *reterr); /* a, a/32, a/128 or a-b */
-int ipam_exclusion_parse(const char *text, struct ipam_range *ret, struct ipam_error *reterr);  /* the same, or a/n */
+int ipam_addr_parse(const char *text, struct ipam_addr *ret, struct ipam_error *reterr); /* a, a/32 or a/128 */
+int ipam_cidr_parse(const char *text, struct ipam_cidr *ret, struct ipam_error *reterr); /* a/n, host bits zero */
+int ipam_addr_range_parse(const char *text, struct ipam_range *ret,
+                          struct ipam_error *reterr); /* a, a/32, a/128 or a-b */
+int ipam_exclusion_parse(const char *text, struct ipam_range *ret, struct ipam_error *reterr); /* the same, or a/n */
 
 /* The usable addresses of a prefix: IPv4 /0–/30 without network and broadcast, /31 both (RFC 3021), /32 one, IPv6 all;
  * cut to the first IPAM_CIDR_USABLE_MAX, and then *ret_clipped (may be NULL) is true. */
@@ -62,8 +63,9 @@ const char *ipam_family_name(enum ipam_family family);                          
 int ipam_addr_compare(const struct ipam_addr *a, const struct ipam_addr *b); /* IPv4 before IPv6, then numerically */
 bool ipam_addr_equal(const struct ipam_addr *a, const struct ipam_addr *b);
 bool ipam_range_contains(const struct ipam_range *range, const struct ipam_addr *addr);
-struct ipam_addr ipam_addr_add(const struct ipam_addr *addr, uint64_t n); /* within the family; the caller keeps it there */
-uint64_t ipam_range_size(const struct ipam_range *range);                 /* saturates at UINT64_MAX */
+struct ipam_addr ipam_addr_add(const struct ipam_addr *addr,
+                               uint64_t n);               /* within the family; the caller keeps it there */
+uint64_t ipam_range_size(const struct ipam_range *range); /* saturates at UINT64_MAX */
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

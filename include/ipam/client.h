@@ -28,10 +28,11 @@ extern "C" {
 #define IPAM_DEFAULT_TIMEOUT_MS 10000
 
 struct ipam_options {
-    const char *socket;      /* path; NULL: $IPAMD_SOCKET if set and not empty, else IPAM_DEFAULT_SOCKET */
-    const char *user_agent;  /* NULL: "libipam/VERSION" */
-    uint32_t timeout_ms;     /* of each call unless it says otherwise; 0: IPAM_DEFAULT_TIMEOUT_MS */
-    bool wait_for_ready;     /* calls wait for a connection until their deadline; else they fail as soon as it can't be had */
+    const char *socket;     /* path; NULL: $IPAMD_SOCKET if set and not empty, else IPAM_DEFAULT_SOCKET */
+    const char *user_agent; /* NULL: "libipam/VERSION" */
+    uint32_t timeout_ms;    /* of each call unless it says otherwise; 0: IPAM_DEFAULT_TIMEOUT_MS */
+    bool
+        wait_for_ready; /* calls wait for a connection until their deadline; else they fail as soon as it can't be had */
     uint32_t max_message;    /* bytes of one reply; 0: 4 MiB */
     uint32_t backoff_min_ms; /* between attempts to connect, doubling, with jitter; 0: 50 */
     uint32_t backoff_max_ms; /* 0: 5000 */
@@ -41,15 +42,15 @@ const char *ipam_version(void);
 
 /* The methods of ipam.v1.IPAM: IPAM_METHOD(lower_name, UpperName): ipam_<lower_name>() takes an
  * Ipam__V1__<UpperName>Request and gives an Ipam__V1__<UpperName>Reply. */
-#define IPAM_METHODS(IPAM_METHOD) \
-    IPAM_METHOD(apply_pool, ApplyPool) \
-    IPAM_METHOD(delete_pool, DeletePool) \
-    IPAM_METHOD(get_pool, GetPool) \
-    IPAM_METHOD(list_pools, ListPools) \
-    IPAM_METHOD(allocate, Allocate) \
-    IPAM_METHOD(release, Release) \
-    IPAM_METHOD(get_claims, GetClaims) \
-    IPAM_METHOD(list_claims, ListClaims) \
+#define IPAM_METHODS(IPAM_METHOD)          \
+    IPAM_METHOD(apply_pool, ApplyPool)     \
+    IPAM_METHOD(delete_pool, DeletePool)   \
+    IPAM_METHOD(get_pool, GetPool)         \
+    IPAM_METHOD(list_pools, ListPools)     \
+    IPAM_METHOD(allocate, Allocate)        \
+    IPAM_METHOD(release, Release)          \
+    IPAM_METHOD(get_claims, GetClaims)     \
+    IPAM_METHOD(list_claims, ListClaims)   \
     IPAM_METHOD(list_changes, ListChanges) \
     IPAM_METHOD(get_status, GetStatus)
 
@@ -67,7 +68,7 @@ void ipam_client_set_timeout(struct ipam_client *client, uint32_t timeout_ms);
 
 /* ipam_allocate(client, &request, &reply, &error) and so on. 0, and *ret is the caller's to free with
  * ipam_reply_free(reply); or -1, and *ret is untouched. */
-#define IPAM_METHOD(lower, upper) \
+#define IPAM_METHOD(lower, upper)                                                           \
     int ipam_##lower(struct ipam_client *client, const Ipam__V1__##upper##Request *request, \
                      Ipam__V1__##upper##Reply **ret, struct ipam_error *reterr);
 IPAM_METHODS(IPAM_METHOD)

@@ -83,8 +83,8 @@ void ipam_error_add(struct ipam_error *reterr, const char *key, const char *valu
 /* Puts `prefix: ` before the message; returns -1. */
 int ipam_error_prefix(struct ipam_error *reterr, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-const char *ipam_reason_name(enum ipam_reason reason);    /* "POOL_EXHAUSTED"; "" for NONE */
-enum ipam_reason ipam_reason_parse(const char *name);     /* IPAM_REASON_NONE when unknown */
+const char *ipam_reason_name(enum ipam_reason reason); /* "POOL_EXHAUSTED"; "" for NONE */
+enum ipam_reason ipam_reason_parse(const char *name);  /* IPAM_REASON_NONE when unknown */
 enum ipam_status ipam_reason_status(enum ipam_reason reason);
 const char *ipam_reason_summary(enum ipam_reason reason); /* one sentence; "" for NONE */
 const char *ipam_reason_remedy(enum ipam_reason reason);  /* what to do about it; "" for NONE */
