@@ -10,6 +10,8 @@
 #include "log.h"
 
 #define READ_SIZE 65536
+/* Clients past the limit that are kept until their first call, to be told why it fails; past these the door stays shut. */
+#define REFUSED_MAX 64
 
 struct connection {
     uv_pipe_t pipe;
@@ -56,8 +58,8 @@ static void connection_close(struct connection *connection)
     *(connection->prev ? &connection->prev->next : &all->first) = connection->next;
     if (connection->next)
         connection->next->prev = connection->prev;
-    all->count--;
-    rpc_server_counters(all->rpc)->connections--;
+    *(connection->peer.refused ? &all->refused : &all->count) -= 1;
+    rpc_server_counters(all->rpc)->connections -= !connection->peer.refused;
     uv_close((uv_handle_t *)&connection->pipe, connection_closed);
 }
 
@@ -203,9 +205,14 @@ static void peer_identify(struct connection *connection)
     rpc_peer_init(&connection->peer, connection->all->rpc, &actor, connection->all->limits.max_unread);
 }
 
-static void connection_refused(uv_handle_t *handle)
+static void connection_dropped(uv_handle_t *handle)
 {
     free(handle->data);
+}
+
+static bool room_for_client(const struct connections *all)
+{
+    return !all->stopping && (all->count < all->max || all->refused < REFUSED_MAX);
 }
 
 void connection_accept(struct connections *all, uv_stream_t *listener)
@@ -214,18 +221,19 @@ void connection_accept(struct connections *all, uv_stream_t *listener)
     uv_pipe_init(all->loop, &connection->pipe, 0);
     connection->pipe.data = connection;
     connection->all = all;
-    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping || all->count >= all->max) {
-        uv_close((uv_handle_t *)&connection->pipe, connection_refused);
+    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || !room_for_client(all)) {
+        uv_close((uv_handle_t *)&connection->pipe, connection_dropped);
         return;
     }
     peer_identify(connection);
+    connection->peer.refused = all->count >= all->max;
     connection->endpoint = grpc_server_new(&all->limits, &rpc_callbacks, &connection->peer);
     connection->next = all->first;
     if (all->first)
         all->first->prev = connection;
     all->first = connection;
-    all->count++;
-    rpc_server_counters(all->rpc)->connections++;
+    *(connection->peer.refused ? &all->refused : &all->count) += 1;
+    rpc_server_counters(all->rpc)->connections += !connection->peer.refused;
     rpc_server_counters(all->rpc)->connections_total++;
     dirty_add(connection); /* SETTINGS */
     if (uv_read_start((uv_stream_t *)&connection->pipe, buffer_lend, bytes_read) < 0)

@@ -17,7 +17,8 @@ struct connections {
     uv_loop_t *loop;
     struct rpc_server *rpc;
     struct grpc_limits limits;
-    size_t max, count;
+    size_t max, count;        /* that are served */
+    size_t refused;           /* that are past max and wait to be told so */
     struct connection *first; /* all of them */
     struct connection *dirty; /* those with something to send */
     bool stopping;

@@ -214,7 +214,7 @@ static void on_prepare(uv_prepare_t *handle)
     cooling_arm(daemon);
     if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
         uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
-    if (daemon->stopping && daemon->connections.count == 0 && pipeline_idle(&daemon->pipeline) && !daemon->closed)
+    if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
 }

@@ -349,6 +349,24 @@ static uint64_t deadline_of(const struct rpc_call *call)
     return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
 }
 
+static int call_admit(const struct rpc_call *call, struct ipam_error *reterr)
+{
+    if (call_peer(call)->refused)
+        return ipam_error_set(
+            reterr, IPAM_REASON_TOO_MANY_CLIENTS,
+            "too many clients: as many as --max-connections allows are connected; close idle ones, or "
+            "raise it");
+    if (!call->method)
+        return ipam_error_set(reterr, IPAM_REASON_UNKNOWN_METHOD, "unknown method: %s is not served here",
+                              grpc_call_path(call->stream));
+    if (call->server->stopping)
+        return ipam_error_set(reterr, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
+    if (grpc_call_timeout(call->stream) == 0)
+        return ipam_error_set(reterr, IPAM_REASON_DEADLINE_EXCEEDED,
+                              "deadline exceeded: it had passed when the call came");
+    return 0;
+}
+
 static void on_request(struct grpc_call *stream, void *user)
 {
     struct rpc_peer *peer = user;
@@ -362,19 +380,13 @@ static void on_request(struct grpc_call *stream, void *user)
     grpc_call_set_user(stream, call);
     server->counters.calls++;
 
-    struct ipam_error error;
     call->method = route_find(server, grpc_call_path(stream));
-    if (!call->method) {
-        ipam_error_set(&error, IPAM_REASON_UNKNOWN_METHOD, "unknown method: %s is not served here",
-                       grpc_call_path(stream));
-        rpc_fail_now(call, &error);
-    } else if (server->stopping) {
-        ipam_error_set(&error, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
-        rpc_fail_now(call, &error);
-    } else if (grpc_call_timeout(stream) == 0) {
-        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: it had passed when the call came");
-        rpc_fail_now(call, &error);
-    }
+    struct ipam_error error;
+    if (call_admit(call, &error) == 0)
+        return;
+    rpc_fail_now(call, &error);
+    if (peer->refused)
+        grpc_endpoint_shutdown(grpc_call_endpoint(stream));
 }
 
 static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t size, void *user)

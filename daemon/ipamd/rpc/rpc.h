@@ -38,6 +38,7 @@ struct rpc_peer {
     struct actor actor;      /* its method is filled per call */
     size_t max_unread;       /* bytes of answers that may wait to be read by it */
     size_t held;             /* bytes of answers that wait for the disk, and of requests that are put off */
+    bool refused;            /* one client too many: its first call is answered so, and it goes */
     struct rpc_ring put_off; /* calls that wait for it to catch up with reading, or for the engine */
 };
 
