@@ -19,9 +19,7 @@
 /* What a frame that nghttp2 holds for us counts as: it and its bookkeeping. */
 #define FRAME_COST 128
 
-/* ---- Failures
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Failures ---------------------------------------------------------------------------------------------------- */
 
 void endpoint_fail(struct grpc_endpoint *endpoint, const char *format, ...)
 {
@@ -47,8 +45,7 @@ static int endpoint_error(const struct grpc_endpoint *endpoint, struct ipam_erro
     return ipam_error_set(reterr, IPAM_REASON_PROTOCOL_ERROR, "%s", endpoint->failure);
 }
 
-/* ---- What nghttp2 tells
- * ---------------------------------------------------------------------------------------- */
+/* ---- What nghttp2 tells ------------------------------------------------------------------------------------------ */
 
 static struct grpc_call *find_call(struct grpc_endpoint *endpoint, int32_t stream_id)
 {
@@ -181,8 +178,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     return 0;
 }
 
-/* ---- Making an endpoint
- * ---------------------------------------------------------------------------------------- */
+/* ---- Making an endpoint ------------------------------------------------------------------------------------------ */
 
 static nghttp2_session_callbacks *make_callbacks(void)
 {
@@ -304,9 +300,7 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint)
     return NULL;
 }
 
-/* ---- Bytes
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Bytes ------------------------------------------------------------------------------------------------------- */
 
 size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint)
 {
@@ -398,8 +392,7 @@ void grpc_endpoint_sent(struct grpc_endpoint *endpoint, size_t size)
     }
 }
 
-/* ---- The connection
- * -------------------------------------------------------------------------------------------- */
+/* ---- The connection ---------------------------------------------------------------------------------------------- */
 
 void grpc_endpoint_shutdown(struct grpc_endpoint *endpoint)
 {

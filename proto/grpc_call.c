@@ -10,9 +10,7 @@
 #define KEEP_ARENA (16 * 1024)
 #define KEEP_QUEUE (4 * 1024)
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static struct grpc_call *call_take_idle(struct grpc_endpoint *endpoint)
 {
@@ -112,9 +110,7 @@ void call_append_metadata(struct grpc_call *call, const char *name, size_t name_
     };
 }
 
-/* ---- Sending
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 static size_t queue_length(const struct grpc_call *call)
 {
@@ -252,9 +248,7 @@ bool grpc_call_writable(const struct grpc_call *call)
     return is_writable;
 }
 
-/* ---- Ending
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Ending ------------------------------------------------------------------------------------------------------ */
 
 /* PROTOCOL-HTTP2: the trailers that call_read sends after the last message, or all there is. */
 void grpc_call_finish(struct grpc_call *call, const struct grpc_status *status)
@@ -336,8 +330,7 @@ void grpc_call_cancel(struct grpc_call *call, bool deadline)
     call_reset_stream(call, NGHTTP2_CANCEL);
 }
 
-/* ---- What a call is
- * -------------------------------------------------------------------------------------------- */
+/* ---- What a call is ---------------------------------------------------------------------------------------------- */
 
 const char *grpc_call_path(const struct grpc_call *call)
 {

@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Requests
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 enum { REQUEST_PATH = 2, REQUEST_USER_AGENT = 6, REQUEST_TIMEOUT = 7 };
 
@@ -81,9 +79,7 @@ struct grpc_call *grpc_call_start(struct grpc_endpoint *endpoint, const char *pa
     return call;
 }
 
-/* ---- Answers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static int parse_code(const char *value, size_t size)
 {
@@ -163,9 +159,7 @@ void client_end(struct grpc_call *call)
     }
 }
 
-/* ---- The status
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The status -------------------------------------------------------------------------------------------------- */
 
 void client_give_up(struct grpc_call *call, const struct ipam_error *error)
 {

@@ -4,8 +4,7 @@
 
 #define PATH_MAX_SIZE 512
 
-/* ---- Request headers
- * ------------------------------------------------------------------------------------------- */
+/* ---- Request headers --------------------------------------------------------------------------------------------- */
 
 static bool text_is(const char *text, size_t size, const char *expected)
 {
@@ -76,8 +75,7 @@ const struct grpc_header_rule server_header_rules[] = {
 };
 #undef RULE
 
-/* ---- Requests that are wrong
- * ----------------------------------------------------------------------------------- */
+/* ---- Requests that are wrong ------------------------------------------------------------------------------------- */
 
 static bool is_not_post(const struct grpc_call *call)
 {
@@ -167,9 +165,7 @@ void server_end(struct grpc_call *call)
     }
 }
 
-/* ---- Answers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static const nghttp2_nv header_ok = NV(":status", "200");
 static const nghttp2_nv header_grpc = NV("content-type", "application/grpc");

@@ -8,9 +8,7 @@
 
 #define ERROR_INFO_TYPE "type.googleapis.com/google.rpc.ErrorInfo"
 
-/* ---- Writing
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static ProtobufCBinaryData pack(struct arena *arena, const ProtobufCMessage *message)
 {
@@ -58,9 +56,7 @@ struct grpc_status status_from_error(struct arena *arena, const struct ipam_erro
     return status;
 }
 
-/* ---- Reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static void *allocate_in_arena(void *arena, size_t size)
 {

@@ -60,9 +60,7 @@ static const struct target targets[] = {
 
 #define N_TARGETS (sizeof targets / sizeof *targets)
 
-/* ---- Helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Helpers ----------------------------------------------------------------------------------------------------- */
 
 /* xorshift64*: enough to mix operations. */
 static uint64_t random_below(struct load *load, uint64_t bound)
@@ -108,9 +106,7 @@ static const struct target *choose_target(struct load *load)
     return target;
 }
 
-/* ---- Calls
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 static void stop(struct load *load)
 {

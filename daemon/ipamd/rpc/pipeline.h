@@ -9,7 +9,7 @@
  * SERVING
  *
  * In SERVING everything works. In RELOADING nothing can be read: services put their calls off. In
- * DEGRADED reads work and writes are refused with STORE_UNAVAILABLE (DESIGN section 2, rule 3).
+ * DEGRADED reads work and writes are refused with STORE_UNAVAILABLE.
  */
 #ifndef IPAMD_RPC_PIPELINE_H
 #define IPAMD_RPC_PIPELINE_H

@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-/* ---- Readers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Readers ----------------------------------------------------------------------------------------------------- */
 
 static int reader_open(struct store *store, struct db *ret, struct ipam_error *reterr)
 {
@@ -62,9 +60,7 @@ void reader_give(struct store *store, struct db *reader)
     pthread_rwlock_unlock(&store->access_lock);
 }
 
-/* ---- Filters
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Filters ----------------------------------------------------------------------------------------------------- */
 
 static bool query_filters(const struct store_query *query)
 {
@@ -86,9 +82,7 @@ static bool change_matches(const struct store_query *query, const struct change 
            (!query->address || ipam_addr_equal(query->address, &claim->address));
 }
 
-/* ---- Reading
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 struct page_maker {
     struct db *db;

@@ -10,9 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- The lock
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- The lock ---------------------------------------------------------------------------------------------------- */
 
 /* Of fixed width and written over the old one: that works on a full disk too. It is for the message
  * only, so a failure to write it matters to nobody. */
@@ -74,9 +72,7 @@ int lock_take(const char *dir, int *ret_fd, struct ipam_error *reterr)
     return 0;
 }
 
-/* ---- The files
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- The files --------------------------------------------------------------------------------------------------- */
 
 /* SQLite file format 3, section 1.3 "The Database Header"; numbers are big-endian. */
 enum {

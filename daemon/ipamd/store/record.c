@@ -9,8 +9,7 @@
  * canonical order; a record that has them otherwise, or has one that no table knows, was not
  * written by this code and is refused. */
 
-/* ---- What the tables are made of
- * ------------------------------------------------------------------------------- */
+/* ---- What the tables are made of --------------------------------------------------------------------------------- */
 
 /* Grows downwards, so that a message's length is known by the time it has to be written before it.
  */
@@ -55,9 +54,7 @@ struct field {
 
 #define MEMBER(type, field, base) ((type *)((char *)(base) + (field)->offset))
 
-/* ---- Bytes out
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Bytes out --------------------------------------------------------------------------------------------------- */
 
 static void sink_grow(struct sink *sink, size_t more)
 {
@@ -106,9 +103,7 @@ static void put_message(struct sink *sink, const struct message *message, const 
         message->fields[i].codec->put(sink, &message->fields[i], base);
 }
 
-/* ---- Bytes in
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Bytes in ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t source_fail(struct source *source)
 {
@@ -178,8 +173,7 @@ static void get_message(struct source *source, const struct message *message, vo
         source_fail(source);
 }
 
-/* ---- One codec a type
- * ------------------------------------------------------------------------------------------ */
+/* ---- One codec a type -------------------------------------------------------------------------------------------- */
 
 static void put_uint64(struct sink *sink, const struct field *field, const void *base)
 {
@@ -393,8 +387,7 @@ static const struct codec codec_address = {put_address, get_address, NULL, false
 static const struct codec codec_time = {put_time, get_time, NULL, false};
 static const struct codec codec_nested = {put_nested, get_nested, clear_nested, false};
 
-/* ---- The messages of proto/ipam.proto
- * --------------------------------------------------------------------------- */
+/* ---- The messages of proto/ipam.proto ---------------------------------------------------------------------------- */
 
 /* A PoolSpec carries the pool's name, which stands beside the spec in our structs. */
 struct wire_spec {
@@ -504,8 +497,7 @@ static const struct field change_fields[] = {
 };
 static const struct message change_message = MESSAGE(change_fields);
 
-/* ---- Pools between their two shapes
- * ----------------------------------------------------------------------------- */
+/* ---- Pools between their two shapes ------------------------------------------------------------------------------ */
 
 /* A pool that was never accepted shows the rejected spec as its only one. */
 static void pool_to_wire(const struct pool_record *pool, struct wire_pool *ret)
@@ -543,9 +535,7 @@ static void pool_from_wire(const struct wire_pool *wire, struct pool_record *ret
     };
 }
 
-/* ---- In and out
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- In and out -------------------------------------------------------------------------------------------------- */
 
 #define RECORD_SIZE_USUAL 512
 

@@ -67,9 +67,7 @@ int schema_upgrade(struct db *db, struct ipam_error *reterr)
     return migrate(db, version, reterr);
 }
 
-/* ---- A new database
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- A new database ---------------------------------------------------------------------------------------------- */
 
 static int fail_path(const char *path, const char *what, struct ipam_error *reterr)
 {

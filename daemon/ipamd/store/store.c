@@ -24,9 +24,7 @@
 #define COMPACTION_SLACK(limit) ((limit) / 8 > 1000 ? (limit) / 8 : 1000)
 #define COMPACTION_PIECE        1024
 
-/* ---- Opening
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static int remember_log_pages(void *user, sqlite3 *handle, const char *name, int pages)
 {
@@ -164,9 +162,7 @@ int store_open(const struct store_options *options, struct store **ret, struct i
     return 0;
 }
 
-/* ---- Closing
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Closing ----------------------------------------------------------------------------------------------------- */
 
 /* An empty log that SQLite made for a start that was then refused goes again: closing as usual
  * removes it and has no page to move. */
@@ -368,9 +364,7 @@ int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_
     return 0;
 }
 
-/* ---- Getting well
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Getting well ------------------------------------------------------------------------------------------------ */
 
 /* The disk could only be read when the store was opened. Nothing was written since, so opening anew
  * shows the same state. */
