@@ -1,15 +1,12 @@
-/* pipeline.h: from decision to durable: the engine, the batch that gathers, the batch that is being
- * written, and who waits.
+/* pipeline.h: from decision to durable: the engine, the batch that gathers, the batch that is being written, and who waits.
  *
- * Called by the RPC services (decide, then wait for the disk) and by the process (flush once per
- * loop turn, take what the store thread has finished). It knows the engine and the store's writer;
- * it must not know libuv, sockets or messages.
+ * Called by the RPC services (decide, then wait for the disk) and by the process (flush once per loop turn, take what the
+ * store thread has finished). It knows the engine and the store's writer; it must not know libuv, sockets or messages.
  *
- *      SERVING ──commit failed──► RELOADING ──engine is as on disk──► DEGRADED ──probe succeeded──►
- * SERVING
+ *      SERVING ──commit failed──► RELOADING ──engine is as on disk──► DEGRADED ──probe succeeded──► SERVING
  *
- * In SERVING everything works. In RELOADING nothing can be read: services put their calls off. In
- * DEGRADED reads work and writes are refused with STORE_UNAVAILABLE.
+ * In SERVING everything works. In RELOADING nothing can be read: calls are put off. In DEGRADED reads work and writes are
+ * refused with STORE_UNAVAILABLE.
  */
 #ifndef IPAMD_RPC_PIPELINE_H
 #define IPAMD_RPC_PIPELINE_H
