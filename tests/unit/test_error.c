@@ -62,7 +62,7 @@ static void numbers_stay_what_they_are(void **state)
     assert_int_equal(IPAM_REASON_INVALID_POOL_SPEC, 1);
     assert_int_equal(IPAM_REASON_POOL_EXHAUSTED, 8);
     assert_int_equal(IPAM_REASON_STORE_UNAVAILABLE, 19);
-    assert_int_equal(IPAM_REASON_LIMIT_EXCEEDED, 39);
+    assert_int_equal(IPAM_REASON_LIMIT_EXCEEDED, 38);
     for (size_t i = 0; i < N_ROWS; i++)
         assert_int_equal(rows[i].number, i + 1);
 }

@@ -11,6 +11,14 @@
 
 #include "record.h"
 
+/* One row of the error table, one number: the last is how many there are. */
+enum {
+#define IPAM_ERROR_ROW(name, number, status, exit_class, summary, remedy) COUNT_##name,
+#include <ipam/errors.def>
+#undef IPAM_ERROR_ROW
+    LAST_REASON
+};
+
 /* ---- Fixture ---------------------------------------------------------------------------------- */
 
 #define ROUNDS 20000
@@ -93,7 +101,7 @@ static void random_pool(struct arena *arena, struct pool_record *pool)
     };
     if (pool->state != POOL_REJECTED)
         return;
-    pool->reason = (enum ipam_reason)(1 + below(39));
+    pool->reason = (enum ipam_reason)(1 + below(LAST_REASON));
     pool->has_rejected = true;
     pool->rejected = random_spec(arena);
     pool->has_spec = below(2);
@@ -118,7 +126,7 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         .requested = random_text(arena, ENGINE_ADDRESS_MAX),
         .preferred = random_text(arena, ENGINE_ADDRESS_MAX),
         .dual = below(2),
-        .reason = (enum ipam_reason)below(40),
+        .reason = (enum ipam_reason)below(LAST_REASON + 1),
         .message = random_text(arena, 900),
         .created_at = random_time(),
         .allocated_at = random_time(),
