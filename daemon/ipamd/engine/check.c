@@ -6,7 +6,7 @@
 #define SMALL_ENGINE 200 /* claims up to which every call is checked in debug builds */
 #define CHECK_EVERY  512 /* calls, of larger ones */
 
-#ifndef NDEBUG
+#ifdef ENGINE_CHECKS
 void engine_check_some(struct engine *engine)
 {
     if (engine->n_ids <= SMALL_ENGINE || ++engine->n_checks % CHECK_EVERY == 0)
