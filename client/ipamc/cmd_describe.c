@@ -61,10 +61,9 @@ int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr)
         return -1;
     if (output_is_structured(&cli->output))
         output_message(&cli->output, &reply->base);
-    else
-        cli_say(cli, "Name: %s", text_printable(&cli->arena, owner.name));
     for (size_t i = 0; i < reply->n_claims && !output_is_structured(&cli->output); i++) {
-        fputc('\n', cli->output.out);
+        if (i > 0)
+            fputc('\n', cli->output.out);
         describe_row(&cli->output, &claim_facts, reply->claims[i]);
     }
     ipam_reply_free(reply);

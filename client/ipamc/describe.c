@@ -149,6 +149,7 @@ void describe_counts(const struct output *output, const Ipam__V1__Pool *pool)
         return expression;                                                    \
     }
 
+CLAIM_FACT(claim_name, claim->owner == NULL ? "" : text_printable(output->arena, claim->owner->name))
 CLAIM_FACT(claim_family, view_family(claim->family))
 CLAIM_FACT(claim_state, view_claim_state(claim))
 CLAIM_FACT(claim_address, claim->address)
@@ -165,6 +166,7 @@ CLAIM_FACT(claim_cooling, moment(output, claim->cooling_until))
 CLAIM_FACT(claim_revision, number(output, claim->revision))
 
 static const struct column claim_rows[] = {
+    {"Name", false, claim_name},
     {"Family", false, claim_family},
     {"State", false, claim_state},
     {"Address", false, claim_address},

@@ -73,7 +73,8 @@ int main(int argc, char *argv[])
         ipam_error_set(&error, IPAM_REASON_INTERNAL, "libsodium can't be used");
         return fail(&error, "start");
     }
-    struct store_options store_options = {.dir = options.state_dir, .history_limit = options.history_limit};
+    struct store_options store_options = {
+        .dir = options.state_dir, .history_limit = options.history_limit, .must_exist = options.check};
     if (store_open(&store_options, &store, &error) < 0)
         return fail(&error, options.check ? "check" : "start");
     int status = options.check ? check(&options, store) : serve(&options, store);

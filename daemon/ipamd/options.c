@@ -36,7 +36,7 @@ static const struct option_row rows[] = {
     {"max-header-list", "BYTES", OPTION_NUMBER, AT(max_header_list), "16384", 1024, 1048576, NULL,
      "size of one call's headers"},
     {"max-unread", "BYTES", OPTION_NUMBER, AT(max_unread), "16777216", 4194304, 1073741824, NULL,
-     "replies that a client may leave unread before it is disconnected"},
+     "replies that may wait to be read by a client; at half of it its further calls wait"},
     {"history-limit", "N", OPTION_NUMBER, AT(history_limit), "0", 0, INT64_MAX, NULL,
      "changes kept in the history at least; 0 keeps all"},
     {"shutdown-timeout", "SECONDS", OPTION_NUMBER, AT(shutdown_timeout), "10", 0, 3600, NULL,

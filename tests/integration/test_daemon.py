@@ -76,6 +76,36 @@ def test_bad_option_is_refused_by_name(arguments, word):
     assert done.returncode == 2 and word in done.stderr, done
 
 
+# ---- Check
+
+
+def check(daemon):
+    return ipamd("--check", "--state-dir", daemon.state_dir)
+
+
+def test_check_finds_a_sound_database_sound_and_leaves_it_as_it_was(daemon, ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("v", "p"))
+    daemon.kill9()  # leaves a log beside the database
+    files = {path: path.read_bytes() for path in daemon.state_dir.glob("ipamd.db*") if not path.name.endswith("-shm")}
+    done = check(daemon)
+    assert (done.returncode, done.stdout) == (0, f"{daemon.state_dir}: sound\n"), done
+    assert {path: path.read_bytes() for path in files} == files
+    daemon.start()
+
+
+def test_check_makes_no_database_where_there_is_none(tmp_path):
+    for state_dir in (tmp_path, tmp_path / "none"):
+        done = ipamd("--check", "--state-dir", state_dir)
+        assert done.returncode == 7 and str(state_dir) in done.stderr, done
+    assert not list(tmp_path.glob("**/ipamd.db"))
+
+
+def test_check_of_a_directory_in_use_says_so(daemon):
+    done = check(daemon)
+    assert done.returncode != 0 and "in use" in done.stderr, done
+
+
 # ---- Sockets
 
 

@@ -113,7 +113,7 @@ void world_append(struct world *world, struct changes *changes, size_t count)
 
 struct store *must_open(const char *dir, uint64_t history_limit)
 {
-    struct store_options options = {dir, history_limit};
+    struct store_options options = {.dir = dir, .history_limit = history_limit};
     struct ipam_error error = {0};
     struct store *store = NULL;
     if (store_open(&options, &store, &error) < 0)

@@ -115,7 +115,7 @@ static void store_is_refused_to_a_second_opener_by_pid(void **state)
 {
     struct fixture *fixture = *state;
     struct store *store = must_open(fixture->dir, 0), *second = NULL;
-    struct store_options options = {fixture->dir, 0};
+    struct store_options options = {.dir = fixture->dir};
     struct ipam_error error = {0};
     char expected[192];
     snprintf(expected, sizeof(expected),
@@ -324,7 +324,7 @@ static void open_finds_a_cut_history(void **state)
     struct world world = {0};
     struct ipam_error error = {0};
     struct store *store = NULL;
-    struct store_options options = {fixture->dir, 0};
+    struct store_options options = {.dir = fixture->dir};
     fill_store(fixture->dir, &world, 5, 1000);
     edit(fixture->db, "DELETE FROM changes WHERE revision > 4990");
     assert_int_equal(store_open(&options, &store, &error), -1);
@@ -357,7 +357,7 @@ static void commit_until_killed(const char *dir, const struct world *start, int 
     struct world world = *start;
     struct changes changes;
     struct store *store = NULL;
-    struct store_options options = {dir, 3000};
+    struct store_options options = {.dir = dir, .history_limit = 3000};
     changes_init(&changes);
     if (store_open(&options, &store, NULL) < 0)
         _exit(1);

@@ -14,7 +14,7 @@
 /* Opens and loads; -1 and the error of whichever refuses. */
 static int try_store(const char *dir, struct ipam_error *reterr)
 {
-    struct store_options options = {dir, 0};
+    struct store_options options = {.dir = dir};
     struct store *store = NULL;
     if (store_open(&options, &store, reterr) < 0)
         return -1;

@@ -181,7 +181,7 @@ static void failed_first_start_can_be_repeated(void **state)
     struct fixture *fixture = *state;
     bool failed = true;
     for (unsigned int nth = 1; failed; nth++) {
-        struct store_options options = {fixture->dir, 0};
+        struct store_options options = {.dir = fixture->dir};
         struct ipam_error error = {0};
         struct store *store = NULL;
         struct world world = {0};
@@ -221,7 +221,7 @@ static void failed_later_start_reads_or_refuses(void **state)
     bool failed = true;
     unsigned int for_reading = 0;
     for (unsigned int nth = 1; failed; nth++) {
-        struct store_options options = {fixture->dir, 0};
+        struct store_options options = {.dir = fixture->dir};
         struct ipam_error error = {0};
         struct store *store = NULL;
         leave_log(fixture, &world);
@@ -361,7 +361,7 @@ static void missing_directory_is_unavailable(void **state)
     struct store *store = NULL;
     struct ipam_error error = {0};
     snprintf(dir, sizeof(dir), "%s/not/there", fixture->dir);
-    struct store_options options = {dir, 0};
+    struct store_options options = {.dir = dir};
     assert_int_equal(store_open(&options, &store, &error), -1);
     assert_unavailable(&error);
     assert_non_null(strstr(error.message, "No such file or directory"));

@@ -28,6 +28,7 @@ struct head {
 struct store {
     char *dir, *db_path, *wal_path;
     uint64_t history_limit;
+    bool must_exist;
     int lock_fd;
 
     /* The store thread's. */

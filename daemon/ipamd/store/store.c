@@ -107,6 +107,9 @@ static int open_database(struct store *store, struct ipam_error *reterr)
     bool exists, has_log;
     if (inspect_files(store->db_path, store->wal_path, &exists, &has_log, reterr) < 0)
         return -1;
+    if (!exists && store->must_exist)
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
+                              "%s does not exist: write the --state-dir of an ipamd", store->db_path);
     if (!exists && schema_create(store->dir, store->db_path, reterr) < 0)
         return -1;
     if (open_connection(store, has_log, reterr) < 0 || schema_upgrade(&store->db, reterr) < 0 ||
@@ -117,9 +120,12 @@ static int open_database(struct store *store, struct ipam_error *reterr)
     return 0;
 }
 
-static int make_directory(const char *dir, struct ipam_error *reterr)
+static int make_directory(const char *dir, bool must_exist, struct ipam_error *reterr)
 {
     struct stat status;
+    if (must_exist && stat(dir, &status) < 0)
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s can't be used: %s", dir,
+                              strerror(errno));
     if (stat(dir, &status) == 0 && !S_ISDIR(status.st_mode))
         return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s is not a directory", dir);
     if (stat(dir, &status) < 0 && mkdir(dir, 0750) < 0)
@@ -148,13 +154,14 @@ int store_open(const struct store_options *options, struct store **ret, struct i
     store->db_path = join(options->dir, "ipamd.db");
     store->wal_path = join(options->dir, "ipamd.db-wal");
     store->history_limit = options->history_limit;
+    store->must_exist = options->must_exist;
     store->lock_fd = -1;
     arena_init(&store->record_arena);
     arena_init(&store->hash_arena);
     pthread_rwlock_init(&store->access_lock, NULL);
     pthread_mutex_init(&store->readers_mutex, NULL);
-    if (make_directory(store->dir, reterr) < 0 || lock_take(store->dir, &store->lock_fd, reterr) < 0 ||
-        open_database(store, reterr) < 0) {
+    if (make_directory(store->dir, store->must_exist, reterr) < 0 ||
+        lock_take(store->dir, &store->lock_fd, reterr) < 0 || open_database(store, reterr) < 0) {
         store_close(store);
         return -1;
     }

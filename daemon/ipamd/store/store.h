@@ -16,6 +16,7 @@ struct store;
 struct store_options {
     const char *dir;        /* state directory; made (mode 0750) if its parent exists */
     uint64_t history_limit; /* changes kept at least; 0: all */
+    bool must_exist;        /* makes no directory and no database: STORE_UNAVAILABLE where there is none */
 };
 
 /* Opens or creates DIR/ipamd.db and takes the lock DIR/ipamd.lock (flock, held until store_close). Refusals leave every
