@@ -188,6 +188,13 @@ def test_wrong_message_ends_its_call_alone(daemon, bystander, payload):
     assert frames[-1][0] in (HEADERS, RST_STREAM)
 
 
+def test_daemon_itself_ends_a_stream_at_its_deadline(daemon, bystander):
+    """Watch has no end of its own, and this client keeps no time."""
+    frames = answer(daemon, request(1, path="/grpc.health.v1.Health/Watch", grpc_timeout="100m") +
+                    frame(DATA, END_STREAM, 1, message()))
+    assert any(it[0] == DATA and it[2] == 1 for it in frames), "the state comes first"
+
+
 def test_reset_of_a_stream_that_was_never_opened_is_let_pass(daemon, bystander):
     """gRPC's C core sends it when a call is cancelled before its headers went out."""
     peer = Peer(daemon)
