@@ -211,6 +211,7 @@ static void on_prepare(uv_prepare_t *handle)
     uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer;
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
+    pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
     cooling_arm(daemon);
     if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
         uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);

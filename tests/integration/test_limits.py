@@ -1,5 +1,6 @@
 """What a peer can make ipamd hold is limited by options: all goes well at the limit, one past it is refused alone."""
 import struct
+import time
 
 import grpc
 import pytest
@@ -147,3 +148,71 @@ def test_page_sizes_are_capped(ipam):
     assert len(ipam.ListClaims(pb.ListClaimsRequest()).claims) == 100
     assert len(ipam.ListClaims(pb.ListClaimsRequest(page_size=4000000000)).claims) == 1000
     assert len(ipam.ListChanges(pb.ListChangesRequest(limit=4000000000)).changes) == 1000
+
+
+def test_client_that_pipelines_history_reads_gets_them_all(daemons):
+    """Their pages are made by worker threads and come at once, more of them than it may leave unread."""
+    daemon = daemons().start("--max-unread", "4194304")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(1000)]:
+        call.result()
+    pages = [ipam.ListChanges.future(pb.ListChangesRequest(limit=1000)) for _ in range(100)]
+    assert {len(page.result().changes) for page in pages} == {1000}
+
+
+def test_requests_that_never_end_are_bounded(daemons):
+    """4 MiB of empty strings are a dozen times as much once they are read."""
+    daemon = daemons().start()
+    before = resident(daemon)
+    peer = Peer(daemon)
+    window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff))
+    peer.send(PREFACE + window)
+    body = message(b"\x0a" + b"\x80\x80\xc0\x01" + b"\x1a\x00" * (3 * 512 * 1024))
+    streams = range(1, 41, 2)
+    for stream in streams:
+        peer.send(request(stream, path="/ipam.v1.IPAM/ApplyPool"))
+        peer.send(b"".join(frame(DATA, 0, stream, body[at:at + 16384]) for at in range(0, len(body), 16384)))
+    refused_calls = set()
+
+    def last_refused(it):
+        if it[0] == HEADERS and it[1] & END_STREAM:
+            refused_calls.add(it[2])
+        return streams[-1] in refused_calls
+
+    peer.read_frames(last_refused)
+    assert resident(daemon) - before < 128 * 1024
+    peer.close()
+    assert status(daemon.ipam()).store == "sqlite"
+
+
+def test_call_that_was_put_off_goes_to_the_disk_at_once(daemons):
+    """It is handled after the turn's changes were sent to the disk, and must not wait for what comes next."""
+    daemon = daemons().start("--max-unread", "4194304")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(1000)]:
+        call.result()
+    peer = Peer(daemon)
+    window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
+    peer.send(PREFACE + window)
+    listing = message(pb.ListClaimsRequest(page_size=1000).SerializeToString())
+    waits = []
+    for turn in range(9):
+        first = turn * 100 + 1
+        lists, write = range(first, first + 40, 2), first + 40
+        sent = b"".join(request(stream, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, stream, listing)
+                        for stream in lists)
+        allocation = message(allocate(f"late-{turn}", "p").SerializeToString())
+        peer.send(sent + request(write, path="/ipam.v1.IPAM/Allocate") + frame(DATA, END_STREAM, write, allocation))
+        ended = {}
+
+        def all_ended(it, ended=ended, write=write):
+            if it[0] == HEADERS and it[1] & END_STREAM:
+                ended[it[2]] = time.monotonic()
+            return write in ended and len(ended) == 21
+
+        peer.read_frames(all_ended)
+        waits.append(ended.pop(write) - max(ended.values()))
+    peer.close()
+    assert sorted(waits)[4] < 0.015 * SLOW, waits

@@ -415,6 +415,7 @@ static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *m
         .address = *request->address ? &read->address : NULL,
     };
     rpc_set_user(call, read);
+    rpc_expect(call, PAGE_BYTES);
     server->host.work(server->host.user, history_run, history_done, read);
 }
 

@@ -14,9 +14,9 @@ struct rpc_call {
     struct rpc_server *server;
     struct grpc_call *stream;
     const struct rpc_method *method;
-    const ProtobufCMessage *request; /* unary: until it is handled */
-    uint64_t deadline;               /* monotonic ns; UINT64_MAX: none */
-    const uint8_t *reply;            /* held until durable: this, or error */
+    const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
+    uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
+    const uint8_t *reply;   /* held until durable: this, or error */
     size_t reply_size;
     size_t held;         /* what the call counts for in its peer's `held` */
     size_t request_size; /* bytes */
@@ -102,8 +102,11 @@ static uint8_t *message_pack(struct arena *arena, const ProtobufCMessage *messag
     return bytes;
 }
 
+static void call_unhold(struct rpc_call *call);
+
 static void call_finish_error(struct rpc_call *call, const struct ipam_error *error)
 {
+    call_unhold(call);
     call->finished = true;
     call->server->counters.calls_failed++;
     grpc_call_finish_error(call->stream, error);
@@ -112,6 +115,7 @@ static void call_finish_error(struct rpc_call *call, const struct ipam_error *er
 
 static void call_finish_reply(struct rpc_call *call, const uint8_t *reply, size_t size)
 {
+    call_unhold(call);
     call->finished = true;
     grpc_call_send(call->stream, reply, size, true);
     grpc_call_finish_ok(call->stream);
@@ -157,7 +161,6 @@ static void call_unhold(struct rpc_call *call)
 static void call_durable(struct waiter *waiter, const struct ipam_error *error)
 {
     struct rpc_call *call = (struct rpc_call *)((char *)waiter - offsetof(struct rpc_call, waiter));
-    call_unhold(call);
     if (error)
         call_finish_error(call, error);
     else if (call->error)
@@ -213,6 +216,11 @@ void rpc_end(struct rpc_call *call)
 }
 
 /* ---- For services ------------------------------------------------------------------------------------------------ */
+
+void rpc_expect(struct rpc_call *call, size_t size)
+{
+    call_count(call, size);
+}
 
 struct arena *rpc_arena(struct rpc_call *call)
 {
@@ -295,27 +303,30 @@ static bool call_must_wait(struct rpc_call *call)
     return rpc_pipeline(call)->state == PIPELINE_RELOADING || peer_overloaded(call);
 }
 
-static void call_put_off(struct rpc_call *call)
+/* Bytes of a message as a request; NULL: they are none, and the call is answered so. */
+static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena *arena, const uint8_t *message,
+                                            size_t size)
 {
-    struct rpc_peer *peer = call_peer(call);
-    ring_add(&peer->put_off, &call->put_off);
-    call_count(call, call->request_size);
-    if (peer->held <= peer->max_unread)
-        return;
     struct ipam_error error;
-    call_unhold(call);
-    ipam_error_set(
-        &error, IPAM_REASON_LIMIT_EXCEEDED,
-        "too much at once: %zu bytes of requests and answers wait on this connection; read the answers, or raise "
-        "--max-unread",
-        peer->held);
-    call_finish_error(call, &error);
+    ProtobufCAllocator allocator = record_allocator(arena);
+    const ProtobufCMessage *request = NULL;
+    if (wire_check_strings(call->method->request, message, size, &error) == 0) {
+        request = protobuf_c_message_unpack(call->method->request, &allocator, size, message);
+        if (!request)
+            ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: the %zu bytes are not a %s", size,
+                           call->method->request->name);
+    }
+    if (!request)
+        rpc_fail_now(call, &error);
+    return request;
 }
 
 static void call_handle(struct rpc_call *call)
 {
     call_unhold(call);
-    call->method->handle(call, call->request);
+    const ProtobufCMessage *request = request_read(call, rpc_arena(call), call->request, call->request_size);
+    if (request)
+        call->method->handle(call, request);
 }
 
 void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, size_t max_unread)
@@ -329,7 +340,7 @@ bool rpc_peer_resume(struct rpc_peer *peer)
     bool handled = false;
     while (peer->put_off.next != &peer->put_off) {
         struct rpc_call *call = (struct rpc_call *)((char *)peer->put_off.next - offsetof(struct rpc_call, put_off));
-        call_count(call, 0); /* it must not stand in its own way */
+        call_count(call, 0);
         if (call_must_wait(call)) {
             call_count(call, call->request_size);
             return handled;
@@ -389,37 +400,39 @@ static void on_request(struct grpc_call *stream, void *user)
         grpc_endpoint_shutdown(grpc_call_endpoint(stream));
 }
 
-static void on_message(struct grpc_call *grpc, const uint8_t *message, size_t size, void *user)
+/* Keeps a unary request until it is complete. */
+static int request_keep(struct rpc_call *call, const uint8_t *message, size_t size, struct ipam_error *reterr)
+{
+    const struct rpc_peer *peer = call_peer(call);
+    if (call->request)
+        return ipam_error_set(reterr, IPAM_REASON_MALFORMED_MESSAGE,
+                              "malformed request: %s takes one message, not several", call->method->name);
+    call_count(call, size);
+    if (peer->held > peer->max_unread)
+        return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                              "too much at once: %zu bytes of requests and answers wait on this connection; send less "
+                              "before reading the answers, or raise --max-unread",
+                              peer->held);
+    call->request = (const uint8_t *)arena_memdup(rpc_arena(call), message, size);
+    call->request_size = size;
+    return 0;
+}
+
+static void on_message(struct grpc_call *stream, const uint8_t *message, size_t size, void *user)
 {
     (void)user;
-    struct rpc_call *call = grpc_call_user(grpc);
+    struct rpc_call *call = grpc_call_user(stream);
     struct ipam_error error;
     if (call->finished)
         return;
-    if (call->request && !(call->method->flags & RPC_STREAM)) {
-        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: %s takes one message, not several",
-                       call->method->name);
-        rpc_fail_now(call, &error);
-        return;
-    }
-    if (wire_check_strings(call->method->request, message, size, &error) < 0) {
-        rpc_fail_now(call, &error);
-        return;
-    }
-    bool stream = call->method->flags & RPC_STREAM;
-    if (stream)
+    if (call->method->flags & RPC_STREAM) {
         arena_reset(rpc_scratch(call));
-    ProtobufCAllocator allocator = record_allocator(stream ? rpc_scratch(call) : rpc_arena(call));
-    call->request = protobuf_c_message_unpack(call->method->request, &allocator, size, message);
-    if (!call->request) {
-        ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: the %zu bytes are not a %s", size,
-                       call->method->request->name);
+        const ProtobufCMessage *request = request_read(call, rpc_scratch(call), message, size);
+        if (request)
+            call->method->handle(call, request);
+    } else if (request_keep(call, message, size, &error) < 0) {
         rpc_fail_now(call, &error);
-        return;
     }
-    call->request_size = size;
-    if (stream)
-        call->method->handle(call, call->request);
 }
 
 static void on_end(struct grpc_call *stream, void *user)
@@ -440,10 +453,13 @@ static void on_end(struct grpc_call *stream, void *user)
         rpc_fail_now(call, &error);
         return;
     }
-    if (call_must_wait(call))
-        call_put_off(call);
-    else
+    call_count(call, 0); /* it must not stand in its own way */
+    if (!call_must_wait(call)) {
         call_handle(call);
+        return;
+    }
+    call_count(call, call->request_size);
+    ring_add(&call_peer(call)->put_off, &call->put_off);
 }
 
 static void on_close(struct grpc_call *stream, void *user)
@@ -531,7 +547,6 @@ static void call_expire(struct rpc_call *call, void *arg)
     if (call->finished || call->deadline > *now)
         return;
     struct ipam_error error;
-    call_unhold(call);
     ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
                    call->method->name);
     rpc_fail_now(call, &error);

@@ -112,6 +112,9 @@ void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error);
 void rpc_send(struct rpc_call *call, const ProtobufCMessage *message); /* one more message of a stream, at once */
 void rpc_end(struct rpc_call *call);                                   /* ends a stream with OK */
 
+/* An answer of about so many bytes is being made elsewhere: until then it counts as one that waits for the client. */
+void rpc_expect(struct rpc_call *call, size_t size);
+
 struct arena *rpc_arena(struct rpc_call *call); /* lives as long as the call */
 /* For what a stream's message needs: it is emptied when the next message of any stream comes. A
  * stream's requests live there, so that a long stream holds no more than a short one. */
