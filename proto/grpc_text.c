@@ -13,10 +13,13 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* PROTOCOL-HTTP2, Percent-Byte-Unencoded: %x20-24 / %x26-7E. */
-static bool stands_for_itself(unsigned char c)
+/* PROTOCOL-HTTP2, Percent-Byte-Unencoded: %x20-24 / %x26-7E. A space at either end is no part of a header's value
+ * (RFC 9113, 8.2.1) and has a peer reset the call. */
+static bool stands_for_itself(const char *text, const char *at)
 {
-    return c >= 0x20 && c <= 0x7e && c != '%';
+    if (*at == ' ')
+        return at != text && at[1] != '\0';
+    return *at > 0x20 && *at <= 0x7e && *at != '%';
 }
 
 const char *text_percent_encode(struct arena *arena, const char *text, size_t *ret_size)
@@ -25,7 +28,7 @@ const char *text_percent_encode(struct arena *arena, const char *text, size_t *r
     char *encoded = arena_alloc(arena, 3 * strlen(text) + 1), *to = encoded;
     for (const char *from = text; *from != '\0'; from++) {
         unsigned char c = (unsigned char)*from;
-        if (stands_for_itself(c)) {
+        if (stands_for_itself(text, from)) {
             *to++ = *from;
         } else {
             *to++ = '%';

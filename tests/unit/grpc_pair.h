@@ -80,7 +80,7 @@ static void pair_on_request(struct grpc_call *call, void *user)
     if (strcmp(grpc_call_path(call), "/t.T/Hold") == 0) {
         pair->held = call;
     } else if (strcmp(grpc_call_path(call), "/t.T/Early") == 0) {
-        grpc_call_finish(call, &(struct grpc_status){.code = IPAM_STATUS_ABORTED, .message = "no need"});
+        grpc_call_finish(call, &(struct grpc_status){.code = IPAM_STATUS_ABORTED, .message = " no need "});
     }
 }
 

@@ -207,7 +207,7 @@ static void status_without_details_gives_code_and_message(void **state)
     assert_int_equal(outcome.code, IPAM_STATUS_ABORTED);
     assert_int_equal(outcome.error.status, IPAM_STATUS_ABORTED);
     assert_int_equal(outcome.error.reason, IPAM_REASON_NONE);
-    assert_string_equal(outcome.error.message, "no need");
+    assert_string_equal(outcome.error.message, " no need ");
 }
 
 static void early_answer_cuts_the_request_short(void **state)
