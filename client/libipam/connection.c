@@ -183,12 +183,13 @@ static bool read_some(struct connection *connection)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
-    bool more = status == 0 && (events & UV_READABLE) != 0;
-    if (status != 0) {
-        connection_lost(connection, strerrordesc_np(-status));
-    }
+    bool more =
+        status != 0 || (events & UV_READABLE) != 0; /* libuv calls every poll error EBADF: reading tells which */
     for (int i = 0; i < READS_PER_TURN && more && connection->state == CONNECTION_OPEN; i++) {
         more = read_some(connection);
+    }
+    if (status != 0) {
+        connection_lost(connection, "the socket failed");
     }
     if (connection_ready(connection)) {
         connection->is_unreachable = false;

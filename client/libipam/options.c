@@ -24,6 +24,20 @@ static uint32_t or_default(uint32_t value, uint32_t otherwise)
     return value != 0 ? value : otherwise;
 }
 
+/* The path of a gRPC address: unix:///path or unix:path, as other languages' clients write it. */
+static const char *socket_path(const char *socket)
+{
+    static const char *const schemes[] = {"unix:///", "unix:"};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t length = strlen(schemes[i]);
+        if (strncmp(socket, schemes[i], length) == 0) {
+            return socket + length - (i == 0); /* the path's own slash stays */
+        }
+    }
+    return socket;
+}
+
 int options_resolve(const struct ipam_options *options, struct ipam_options *ret, struct ipam_error *reterr)
 {
     struct ipam_options resolved = {0};
@@ -31,7 +45,7 @@ int options_resolve(const struct ipam_options *options, struct ipam_options *ret
     if (options != NULL) {
         resolved = *options;
     }
-    resolved.socket = resolved.socket != NULL ? resolved.socket : default_socket();
+    resolved.socket = socket_path(resolved.socket != NULL ? resolved.socket : default_socket());
     resolved.user_agent = resolved.user_agent != NULL ? resolved.user_agent : "libipam/" IPAM_VERSION;
     resolved.timeout_ms = or_default(resolved.timeout_ms, IPAM_DEFAULT_TIMEOUT_MS);
     resolved.max_message = or_default(resolved.max_message, DEFAULT_MAX_MESSAGE);

@@ -28,7 +28,7 @@ extern "C" {
 #define IPAM_DEFAULT_TIMEOUT_MS 10000
 
 struct ipam_options {
-    const char *socket;     /* path; NULL: $IPAMD_SOCKET if set and not empty, else IPAM_DEFAULT_SOCKET */
+    const char *socket; /* path or unix:///path; NULL: $IPAMD_SOCKET if set and not empty, else IPAM_DEFAULT_SOCKET */
     const char *user_agent; /* NULL: "libipam/VERSION" */
     uint32_t timeout_ms;    /* of each call unless it says otherwise; 0: IPAM_DEFAULT_TIMEOUT_MS */
     bool

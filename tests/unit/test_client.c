@@ -244,6 +244,19 @@ static void too_long_socket_path_is_refused(void **state)
     assert_non_null(strstr(error.message, "write at most 107"));
 }
 
+static void socket_may_be_written_as_grpc_writes_it(void **state)
+{
+    static const char *const addresses[] = {"unix:///run/x.sock", "unix:/run/x.sock", "/run/x.sock"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        struct ipam_options options = {.socket = addresses[i]};
+        struct ipam_client *client = NULL;
+        assert_int_equal(ipam_client_new(&options, &client, NULL), 0);
+        assert_string_equal(ipam_client_socket(client), "/run/x.sock");
+        ipam_client_free(client);
+    }
+}
+
 static void client_finds_a_server_that_was_restarted(void **state)
 {
     struct fixture *fixture = *state;
@@ -458,6 +471,7 @@ int main(void)
         TEST(unreachable_says_where_and_why),
         TEST(permission_denied_names_the_permission),
         TEST(too_long_socket_path_is_refused),
+        TEST(socket_may_be_written_as_grpc_writes_it),
         TEST(client_finds_a_server_that_was_restarted),
         TEST(server_that_says_goaway_is_connected_to_again),
         TEST(pipelined_calls_are_all_answered),
