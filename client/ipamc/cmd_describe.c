@@ -40,6 +40,8 @@ int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr)
         return -1;
     if (output_is_structured(&cli->output)) {
         output_message(&cli->output, &reply->pool->base);
+    } else if (cli->output.format == OUTPUT_NAME) {
+        output_rows(&cli->output, &pool_view, (const void *[]){reply->pool}, 1);
     } else {
         describe_row(&cli->output, &pool_facts, reply->pool);
         fputc('\n', cli->output.out);
@@ -48,6 +50,15 @@ int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr)
     }
     ipam_reply_free(reply);
     return result;
+}
+
+static void describe_families(const struct output *output, const Ipam__V1__GetClaimsReply *reply)
+{
+    for (size_t i = 0; i < reply->n_claims; i++) {
+        if (i > 0)
+            fputc('\n', output->out);
+        describe_row(output, &claim_facts, reply->claims[i]);
+    }
 }
 
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr)
@@ -61,11 +72,10 @@ int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr)
         return -1;
     if (output_is_structured(&cli->output))
         output_message(&cli->output, &reply->base);
-    for (size_t i = 0; i < reply->n_claims && !output_is_structured(&cli->output); i++) {
-        if (i > 0)
-            fputc('\n', cli->output.out);
-        describe_row(&cli->output, &claim_facts, reply->claims[i]);
-    }
+    else if (cli->output.format == OUTPUT_NAME)
+        cli_say(cli, "proxyvip/%s", text_printable(&cli->arena, owner.name));
+    else
+        describe_families(&cli->output, reply);
     ipam_reply_free(reply);
     return 0;
 }

@@ -108,7 +108,7 @@ int command_check(const struct command *command, const struct options *options, 
 
     for (enum option_id id = 0; id < OPTION_COUNT; id++) {
         if ((foreign & OPTION_BIT(id)) != 0)
-            return usage_error(reterr, "ipamc %s%s%s takes no --%s (ipamc %s --help says what it takes)", command->verb,
+            return usage_error(reterr, "%s%s%s takes no --%s (ipamc %s --help says what it takes)", command->verb,
                                space, noun, option_name(id), command->verb);
     }
     if (n_arguments < command->least || n_arguments > command->most)
@@ -136,7 +136,7 @@ void command_help(FILE *out, const char *verb)
 
     fprintf(out, verb == NULL ? "ipamc: pools, VIPs and their addresses in ipamd\n\nUsage: ipamc [OPTION …] COMMAND "
                                 "[ARGUMENT …]\n\nCommands:\n"
-                              : "Usage: ipamc [OPTION …]\n");
+                              : "Usage: ipamc [OPTION …] COMMAND [ARGUMENT …]\n\nCommands:\n");
     for (size_t i = 0; i < n_commands; i++) {
         if (verb != NULL && strcmp(verb, commands[i].verb) != 0)
             continue;

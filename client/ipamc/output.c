@@ -104,6 +104,15 @@ json_t *output_error_json(const struct ipam_error *error)
                      "remedy", ipam_reason_remedy(error->reason));
 }
 
+/* Most messages end with what to do ("…; use another pool", "…: write 10.0.0.0/24"), and the remedy of two reasons only
+ * points at the message: saying it twice helps nobody. */
+static bool tells_what_to_do(const struct ipam_error *error)
+{
+    return error->reason == IPAM_REASON_INVALID_REQUEST || error->reason == IPAM_REASON_INVALID_POOL_SPEC ||
+           ipam_reason_remedy(error->reason)[0] == '\0' || strstr(error->message, "; ") != NULL ||
+           strstr(error->message, ": write ") != NULL;
+}
+
 void output_error(FILE *err, enum output_format format, const struct ipam_error *error)
 {
     if (format == OUTPUT_JSON) {
@@ -113,8 +122,7 @@ void output_error(FILE *err, enum output_format format, const struct ipam_error 
         json_decref(object);
         return;
     }
-    const char *remedy = ipam_reason_remedy(error->reason);
     fprintf(err, "ipamc: %s\n", error->message);
-    if (remedy[0] != '\0')
-        fprintf(err, "       %s\n", remedy);
+    if (!tells_what_to_do(error))
+        fprintf(err, "       %s\n", ipam_reason_remedy(error->reason));
 }

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -229,6 +231,8 @@ def test_describe_tells_what_there_is(daemon):
     assert text.startswith("Name:  ") and "\n\n" not in text
     assert re.search(r"^Address: +10\.0\.0\.2/32$", text, re.M)
     said(daemon.ipamc("describe", "vip", "gone"), NOT_FOUND)
+    assert daemon.ipamc("describe", "pool", "p", "-o", "name", check=True).stdout == "proxyippool/p\n"
+    assert daemon.ipamc("describe", "vip", "v", "-o", "name", check=True).stdout == "proxyvip/v\n"
 
 
 def test_names_stand_in_tables_as_they_are(daemon):
@@ -317,6 +321,10 @@ def test_call_refuses_what_is_not_a_request(daemon, arguments, words):
     said(daemon.ipamc("call", *arguments), USAGE, words)
 
 
+def test_refusal_that_ends_in_a_space_arrives(daemon):
+    said(daemon.ipamc("call", "GetPool", '{"name": "p "}'), NOT_FOUND, "there is no pool p ")
+
+
 def test_status_and_version_tell_of_ipamd(daemon):
     assert re.search(r"^Store: +sqlite, available$", daemon.ipamc("status", check=True).stdout, re.M)
     assert json.loads(daemon.ipamc("status", "-o", "json").stdout)["storeAvailable"] is True
@@ -348,6 +356,15 @@ def test_stopped_ipamd_runs_into_the_timeout(daemon):
         said(daemon.ipamc("get", "pools", "--timeout", "300ms"), TIMEOUT)
     finally:
         daemon.process.send_signal(signal.SIGCONT)
+
+
+def test_ipamd_killed_in_a_call_is_a_lost_connection(daemon):
+    daemon.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(daemon.ipamc, "get", "pools")
+        time.sleep(0.3)  # the connection is made
+        daemon.kill9()
+        said(call.result(), UNAVAILABLE, "was lost: Connection reset by peer")
 
 
 @pytest.mark.parametrize("arguments, words", [

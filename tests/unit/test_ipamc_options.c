@@ -195,7 +195,7 @@ static void wrong_commands_are_refused(void **state)
         {"allocate a", "too few arguments"},
         {"allocate a b c", "too many arguments"},
         {"apply a", "too many arguments"},
-        {"get pools --state bound", "ipamc get pool takes no --state"},
+        {"get pools --state bound", "get pool takes no --state (ipamc get --help"},
     };
     struct fixture *fixture = *state;
 

@@ -342,6 +342,19 @@ static void error_has_its_remedy_on_a_second_line(void **state)
                             "       Ask for another address, or release it first.\n");
 }
 
+static void error_that_says_what_to_do_says_it_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ipam_error error;
+
+    ipam_error_set(&error, IPAM_REASON_POOL_DRAINING, "pool draining: p is being deleted; use another pool");
+    output_error(fixture->output.out, OUTPUT_TABLE, &error);
+    ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST, "x.yaml: No such file or directory");
+    output_error(fixture->output.out, OUTPUT_TABLE, &error);
+    assert_printed(fixture, "ipamc: pool draining: p is being deleted; use another pool\n"
+                            "ipamc: x.yaml: No such file or directory\n");
+}
+
 static void error_is_an_object_with_json(void **state)
 {
     struct fixture *fixture = *state;
@@ -366,7 +379,8 @@ static void description_leaves_out_what_is_not_there(void **state)
     struct claim_parts parts;
 
     describe_row(&fixture->output, &claim_facts, make_claim(&parts, "web", "10.200.0.1/32", IPAM__V1__FAMILY__IPV4));
-    assert_printed(fixture, "Family:          ipv4\n"
+    assert_printed(fixture, "Name:            web\n"
+                            "Family:          ipv4\n"
                             "State:           BOUND\n"
                             "Address:         10.200.0.1/32\n"
                             "Pool:            main-vip-pool\n"
@@ -389,6 +403,7 @@ int main(void)
         ROW(nearest_word_is_suggested_only_when_it_is_near),
         ROW(yaml_reads_back_as_the_same_json),
         ROW(error_has_its_remedy_on_a_second_line),
+        ROW(error_that_says_what_to_do_says_it_once),
         ROW(error_is_an_object_with_json),
         ROW(description_leaves_out_what_is_not_there),
     };
