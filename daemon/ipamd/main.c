@@ -1,8 +1,10 @@
 /* ipamd: start-up, in order. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sodium.h>
 
 #include "daemon.h"
@@ -49,11 +51,23 @@ static int serve(const struct options *options, struct store *store)
     return IPAM_EXIT_OK;
 }
 
+/* Else the first file opened would be stderr, and log lines would be written to it. */
+static void open_standard_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char *argv[])
 {
     struct options options;
     struct ipam_error error;
     struct store *store;
+    open_standard_files();
     log_init(LOG_TEXT);
     if (options_parse(argc, argv, &options, &error) < 0) {
         fprintf(stderr, "ipamd: %s\n", error.message);
