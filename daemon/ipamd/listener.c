@@ -60,8 +60,10 @@ static int parent_make(const char *path, struct ipam_error *reterr)
 static int stale_remove(const char *path, const struct sockaddr_un *address, struct ipam_error *reterr)
 {
     struct stat st;
-    if (lstat(path, &st) < 0 && errno == ENOENT)
-        return 0;
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT
+                   ? 0
+                   : ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
                               "socket %s: a file that is no socket is in the way: move it, or use another --socket",
