@@ -49,6 +49,29 @@ static void time_format(char *text, size_t size)
     snprintf(text, size, "%s.%03ldZ", date, now.tv_nsec / 1000000);
 }
 
+/* Of a UTF-8 character of several bytes; 0 if it is none. */
+static size_t character_length(const unsigned char *text)
+{
+    size_t length = *text >= 0xc2 && *text < 0xe0 ? 2 : *text >= 0xe0 && *text < 0xf0 ? 3 : 4;
+    if (*text < 0xc2 || *text > 0xf4)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
+/* An event is one line of text, whatever a path in it holds and wherever it was cut. */
+static void message_clean(char *message)
+{
+    for (unsigned char *at = (unsigned char *)message; *at;) {
+        size_t length = *at >= ' ' && *at < 0x7f ? 1 : character_length(at);
+        if (length == 0)
+            *at = '?';
+        at += length ? length : 1;
+    }
+}
+
 static void write_json(const struct level *level, const char *message, const struct ipam_error *error, const char *when)
 {
     json_t *line = json_pack("{s:s, s:s, s:s}", "time", when, "level", level->name, "message", message);
@@ -66,6 +89,7 @@ static void log_line(const struct level *level, const struct ipam_error *error, 
     int size = vsnprintf(message, sizeof message, format, args);
     if (error && size >= 0 && (size_t)size < sizeof message)
         snprintf(message + size, sizeof message - (size_t)size, ": %s", error->message);
+    message_clean(message);
     time_format(when, sizeof when);
     flockfile(stderr);
     if (config.journald)
