@@ -22,9 +22,6 @@ struct connection {
     struct connection *next_dirty;
     uv_write_t write;
     size_t write_size; /* bytes of the endpoint's output that `write` is sending; 0: none */
-    uint8_t
-        *rest; /* what was read and not handled when the client had too much to read itself; NULL: it is not paused */
-    size_t rest_size;
     bool dirty, broken;
     char command[32];
 };
@@ -113,7 +110,8 @@ static void connection_flush(struct connection *connection)
     struct ipam_error error;
     while (connection->write_size == 0) {
         if (grpc_endpoint_output(connection->endpoint, &data, &size, &error) < 0) {
-            log_error(&error, "client %s: disconnected", connection->command);
+            if (!connection->broken) /* else it was said when it broke */
+                log_error(&error, "client %s (uid %u): disconnected", connection->command, connection->peer.actor.uid);
             connection_close(connection);
             return;
         }
