@@ -283,7 +283,7 @@ static int handles_init(struct daemon *daemon)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         status = status ? status : uv_signal_init(&daemon->loop, &handles[signals[i]].signal);
     for (int i = 0; i < N_HANDLES; i++)
-        handles[i].handle.data = daemon;
+        handles[i].handle.data = handles[i].handle.type == UV_UNKNOWN_HANDLE ? NULL : daemon;
     return status;
 }
 
@@ -340,11 +340,16 @@ int daemon_run(const struct options *options, struct store *store, struct engine
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
     daemon->options = options;
     daemon->listener = listener;
-    uv_loop_init(&daemon->loop);
+    int status = uv_loop_init(&daemon->loop);
+    if (status < 0) {
+        engine_free(engine);
+        free(daemon);
+        return ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
+    }
     struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
     rpc_init(daemon, store);
-    int status = handles_init(daemon);
+    status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
