@@ -146,6 +146,16 @@ def test_file_that_is_no_socket_is_not_replaced(daemons):
     assert daemon.socket.read_text() == "precious" and str(daemon.socket) in daemon.log()
 
 
+def test_socket_below_a_file_is_refused_with_the_cause(daemons):
+    daemon = daemons()
+    below = daemon.folder / "file"
+    below.write_text("precious")
+    daemon.socket = below / "ipamd.sock"
+    daemon.start(ready=False)
+    assert daemon.wait() > 0
+    assert f"socket {daemon.socket}: Not a directory" in daemon.log()
+
+
 def test_state_is_closed_to_other_users(daemon, ipam):
     ipam.ApplyPool(pool("p", "10.0.0.0/24"))
     assert stat.S_IMODE(daemon.state_dir.stat().st_mode) & 0o007 == 0
@@ -286,6 +296,52 @@ def test_other_journal_stream_means_no_priorities(daemons):
     daemon = daemons().start(env={"JOURNAL_STREAM": "1:1"})
     assert daemon.stop() == 0
     assert not any(line.startswith("<") for line in daemon.log().splitlines())
+
+
+def test_closed_stderr_does_no_harm(daemons):
+    """What is opened first must not get the number of stderr: log lines would be written to it."""
+    daemon = daemons()
+    daemon.start(wrap=["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh"])
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    assert address(ipam.Allocate(allocate("vip", "p"))) == "10.0.0.1/32"
+    for number in range(3):
+        assert os.readlink(f"/proc/{daemon.process.pid}/fd/{number}") == "/dev/null"
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_log_line_stays_one_line_whatever_is_in_it(daemons, log_format):
+    name = b"new\nline\x1b[31m \xff \xc3\xa9"
+    daemon = daemons()
+    daemon.socket = daemon.folder / os.fsdecode(name)
+    daemon.start("--log-format", log_format)
+    assert daemon.stop() == 0
+    for line in daemon.log().splitlines():
+        line = json.loads(line)["message"] if log_format == "json" else line
+        assert not re.search("[\x00-\x1f\x7f]", line) and "could not be written" not in line
+    assert "new?line?[31m ? \u00e9" in (daemon.log() if log_format == "text" else daemon.log().replace("\\u00e9", "\u00e9"))
+
+
+def test_peer_that_breaks_http2_is_one_log_line(daemon):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(daemon.socket))
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while peer.recv(4096):
+            pass
+    assert daemon.stop() == 0
+    assert len([line for line in daemon.log().splitlines() if "client" in line]) == 1
+
+
+@pytest.mark.parametrize("files", [8, 10, 13, 14, 15])  # with 11 and 12 libuv itself aborts
+def test_too_few_files_to_start_are_an_error_not_a_crash(daemons, files):
+    daemon = daemons()
+    daemon.start(wrap=["prlimit", f"--nofile={files}", "--"], ready=False)
+    daemon.notifications.wait("READY=1", 0.5 * SLOW, daemon.alive)  # saying so takes a file too
+    if daemon.alive():
+        assert daemon.stop() == 0
+    else:
+        assert 0 < daemon.process.returncode < 126, daemon.log()
 
 
 def test_notify_socket_fixture_reads_datagrams(tmp_path):

@@ -168,7 +168,7 @@ def test_requests_that_never_end_are_bounded(daemons):
     peer = Peer(daemon)
     window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff))
     peer.send(PREFACE + window)
-    body = message(b"\x0a" + b"\x80\x80\xc0\x01" + b"\x1a\x00" * (3 * 512 * 1024))
+    body = message(b"\x0a" + b"\x80\x80\xc0\x01" + b"\x22\x00" * (3 * 512 * 1024))
     streams = range(1, 41, 2)
     for stream in streams:
         peer.send(request(stream, path="/ipam.v1.IPAM/ApplyPool"))
