@@ -41,7 +41,7 @@ struct grpc_status {
     enum ipam_reason reason; /* client: of a status that was made here (lost connection, cancelled, …); else NONE */
 };
 
-/* All callbacks come from within grpc_endpoint_receive, grpc_endpoint_close or grpc_endpoint_output, never from the
+/* All callbacks come from within grpc_endpoint_receive, grpc_endpoint_output or grpc_endpoint_free, never from the
  * grpc_call_ functions. What they get is borrowed for the callback, but for the call, which lives until on_close returns.
  * Any may be NULL. A callback may call any grpc_call_ function, and must not free the endpoint. */
 struct grpc_callbacks {
@@ -82,7 +82,7 @@ void grpc_endpoint_shutdown(struct grpc_endpoint *endpoint); /* GOAWAY: takes no
 bool grpc_endpoint_done(const struct grpc_endpoint *endpoint);    /* nothing more to come or go: close the connection */
 size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint); /* calls that are open */
 /* Bytes that wait to be sent, those in the queues of calls and an estimate for control frames included. An owner that
- * stops reading from the peer at half of max_unread never loses a connection for a peer that is only slow. */
+ * takes on no further calls from half of max_unread on never loses a connection for a peer that is only slow. */
 size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint);
 bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint); /* the peer's SETTINGS have arrived */
 

@@ -7,9 +7,8 @@
 
 #include "private.h"
 
-/*        writer_…()         store thread          store thread        writer_take()
- *  IDLE ───────────► QUEUED ───────────► RUNNING ───────────► DONE ───────────► IDLE        any
- * ──writer_free──► STOPPING */
+/*      writer_…()        store thread         store thread      writer_take()
+ * IDLE ──────────► QUEUED ────────────► RUNNING ────────────► DONE ─────────────► IDLE */
 enum writer_state { WRITER_IDLE, WRITER_QUEUED, WRITER_RUNNING, WRITER_DONE };
 
 struct writer {
