@@ -6,6 +6,7 @@
 """
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -53,10 +54,14 @@ def say(text):
     print(text, flush=True)
 
 
+running = set()  # process groups, for Ctrl-C
+
+
 def run(command, timeout, env=None, cwd=ROOT):
     """Runs a command with all that it starts in one process group, so that a hang ends. Returns (status, output)."""
     process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    running.add(process.pid)
     try:
         output, _ = process.communicate(timeout=timeout)
         status = process.returncode
@@ -64,6 +69,8 @@ def run(command, timeout, env=None, cwd=ROOT):
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         status = None
+    finally:
+        running.discard(process.pid)
     return status, output.decode(errors="replace")
 
 
@@ -348,5 +355,16 @@ def main():
     return 0 if total.passed and not total.failures else 1
 
 
+def interrupted(number, _frame):
+    """Ctrl-C: nothing goes on behind one's back. What waits in other threads is not worth waiting for."""
+    for group in list(running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    say("interrupted")
+    os._exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     sys.exit(main())
