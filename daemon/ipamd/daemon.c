@@ -287,6 +287,17 @@ static int handles_init(struct daemon *daemon)
     return status;
 }
 
+/* main blocked them before it made the socket. */
+static void unblock_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
 static void watchdog_start(struct daemon *daemon)
 {
     uint64_t usec = 0;
@@ -307,6 +318,7 @@ static int handles_start(struct daemon *daemon)
     status = status ? status : uv_signal_start(&handles[HANDLE_HUP].signal, on_hangup, SIGHUP);
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
     uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
+    unblock_signals();
     watchdog_start(daemon);
     return status;
 }

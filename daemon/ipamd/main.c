@@ -26,6 +26,17 @@ static int check(const struct options *options, struct store *store)
     return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
 }
 
+/* A signal that comes once the socket is there, and before the loop listens to signals, waits for the loop. */
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 static int serve(const struct options *options, struct store *store)
 {
     uint8_t hash_key[16];
@@ -37,6 +48,7 @@ static int serve(const struct options *options, struct store *store)
         engine_free(engine);
         return fail(&error, "start");
     }
+    block_signals();
     if (listener_open(options->socket, (mode_t)options->socket_mode, &listener, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
@@ -83,6 +95,7 @@ int main(int argc, char *argv[])
     }
     log_init(strcmp(options.log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not the end */
     if (sodium_init() < 0) {
         ipam_error_set(&error, IPAM_REASON_INTERNAL, "libsodium can't be used");
         return fail(&error, "start");

@@ -181,7 +181,7 @@ def test_requests_that_never_end_are_bounded(daemons):
         return streams[-1] in refused_calls
 
     peer.read_frames(last_refused)
-    assert resident(daemon) - before < 128 * 1024
+    assert resident(daemon) - before < 128 * 1024 * SLOW  # sanitizers keep what is freed for a while
     peer.close()
     assert status(daemon.ipam()).store == "sqlite"
 
