@@ -5,10 +5,10 @@
 #define AT(field) offsetof(struct options, field)
 
 static const struct option_row rows[] = {
-    {"socket", "PATH", OPTION_PATH, AT(socket), "/run/ipamd/ipamd.sock", 0, 0, NULL, "where ipamd serves gRPC"},
-    {"events", "PATH", OPTION_PATH, AT(events), "/run/ipamd/events.sock", 0, 0, NULL,
+    {"socket", "PATH", OPTION_TEXT, AT(socket), "/run/ipamd/ipamd.sock", 0, 0, NULL, "where ipamd serves gRPC"},
+    {"events", "PATH", OPTION_TEXT, AT(events), "/run/ipamd/events.sock", 0, 0, NULL,
      "where changes are published (taken, not used yet)"},
-    {"state-dir", "DIR", OPTION_PATH, AT(state_dir), "/var/lib/ipamd", 0, 0, NULL,
+    {"state-dir", "DIR", OPTION_TEXT, AT(state_dir), "/var/lib/ipamd", 0, 0, NULL,
      "where the database lives; one ipamd a directory"},
     {"socket-mode", "MODE", OPTION_OCTAL, AT(socket_mode), "0660", 0, 0777, NULL,
      "permissions of the socket, in octal"},

@@ -9,11 +9,11 @@
 
 /* ---- One value --------------------------------------------------------------------------------------------------- */
 
-static int parse_path(const struct option_row *row, const char *text, void *ret, struct ipam_error *reterr)
+static int parse_text(const struct option_row *row, const char *text, void *ret, struct ipam_error *reterr)
 {
     if (*text == '\0')
-        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "--%s is empty: write a path%s%s", row->name,
-                              row->by_default ? " such as " : "", row->by_default ? row->by_default : "");
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "--%s is empty: write a %s%s%s", row->name,
+                              row->metavar, row->by_default ? " such as " : "", row->by_default ? row->by_default : "");
     *(const char **)ret = text;
     return 0;
 }
@@ -70,7 +70,7 @@ static int parse_flag(const struct option_row *row, const char *text, void *ret,
 }
 
 static int (*const parsers[])(const struct option_row *, const char *, void *, struct ipam_error *) = {
-    [OPTION_PATH] = parse_path,     [OPTION_NUMBER] = parse_number, [OPTION_OCTAL] = parse_octal,
+    [OPTION_TEXT] = parse_text,     [OPTION_NUMBER] = parse_number, [OPTION_OCTAL] = parse_octal,
     [OPTION_CHOICE] = parse_choice, [OPTION_FLAG] = parse_flag,
 };
 

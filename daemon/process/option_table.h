@@ -14,7 +14,7 @@
 
 /* What the field at `offset` is. */
 enum option_type {
-    OPTION_PATH,   /* const char *, not empty */
+    OPTION_TEXT,   /* const char *, not empty */
     OPTION_NUMBER, /* uint64_t from min to max */
     OPTION_OCTAL,  /* the same, written in octal */
     OPTION_CHOICE, /* const char *, one of `choices` */
