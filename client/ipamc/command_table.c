@@ -7,6 +7,8 @@
 #define DELETE  (DRY_RUN | OPTION_BIT(OPTION_IGNORE_NOT_FOUND))
 #define FILTER \
     (OPTION_BIT(OPTION_POOL) | OPTION_BIT(OPTION_KIND) | OPTION_BIT(OPTION_STATE) | OPTION_BIT(OPTION_ADDRESS))
+#define CHANGES \
+    (OPTION_BIT(OPTION_AFTER) | OPTION_BIT(OPTION_POOL) | OPTION_BIT(OPTION_OWNER) | OPTION_BIT(OPTION_KIND))
 #define ALLOCATE                                                                                                    \
     (DRY_RUN | OWNER | OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_IPV6_ADDRESS) |                               \
      OPTION_BIT(OPTION_PREFERRED_ADDRESS) | OPTION_BIT(OPTION_PREFERRED_IPV6_ADDRESS) | OPTION_BIT(OPTION_FAMILY) | \
@@ -25,6 +27,11 @@ const struct command commands[] = {
     {"get", "vip", "[NAME …]", 0, MANY, cmd_get_vips, OPTION_BIT(OPTION_POOL) | OPTION_BIT(OPTION_STATE),
      "List VIPs and their addresses"},
     {"get", "claim", "[[KIND/]NAME …]", 0, MANY, cmd_get_claims, FILTER, "List claims of any kind by address"},
+    {"get", "change", "", 0, 0, cmd_get_changes, CHANGES | OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_LIMIT),
+     "List what happened, oldest first"},
+    {"history", NULL, "--address A|--owner [KIND/]NAME", 0, 0, cmd_history,
+     OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_OWNER) | OPTION_BIT(OPTION_KIND) | OPTION_BIT(OPTION_AT),
+     "Tell who held an address, or what an owner held, from when to when"},
     {"describe", "pool", "NAME", 1, 1, cmd_describe_pool, 0, "Show all about a pool"},
     {"describe", "vip", "NAME", 1, 1, cmd_describe_vip, 0, "Show all about a VIP"},
     {"allocate", NULL, "POOL|- [KIND/]OWNER", 2, 2, cmd_allocate, ALLOCATE,

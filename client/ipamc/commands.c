@@ -10,9 +10,9 @@
 static const struct {
     const char *word, *noun;
 } nouns[] = {
-    {"pools", "pool"},        {"pool", "pool"},        {"ippools", "pool"}, {"ippool", "pool"},
-    {"proxyippools", "pool"}, {"proxyippool", "pool"}, {"vips", "vip"},     {"vip", "vip"},
-    {"proxyvips", "vip"},     {"proxyvip", "vip"},     {"claims", "claim"}, {"claim", "claim"},
+    {"pools", "pool"},       {"pool", "pool"},   {"ippools", "pool"},   {"ippool", "pool"},   {"proxyippools", "pool"},
+    {"proxyippool", "pool"}, {"vips", "vip"},    {"vip", "vip"},        {"proxyvips", "vip"}, {"proxyvip", "vip"},
+    {"claims", "claim"},     {"claim", "claim"}, {"changes", "change"}, {"change", "change"},
 };
 
 static const char *find_noun(const char *word)

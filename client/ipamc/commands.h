@@ -74,6 +74,8 @@ int cmd_delete_vips(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_pools(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_vips(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
+int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
+int cmd_history(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_allocate(struct cli *cli, struct ipam_error *reterr);
