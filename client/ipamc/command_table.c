@@ -32,6 +32,7 @@ const struct command commands[] = {
     {"history", NULL, "--address A|--owner [KIND/]NAME", 0, 0, cmd_history,
      OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_OWNER) | OPTION_BIT(OPTION_KIND) | OPTION_BIT(OPTION_AT),
      "Tell who held an address, or what an owner held, from when to when"},
+    {"map", NULL, "POOL", 1, 1, cmd_map, OPTION_BIT(OPTION_COLOR), "Draw a pool: a cell for each address, or shades"},
     {"describe", "pool", "NAME", 1, 1, cmd_describe_pool, 0, "Show all about a pool"},
     {"describe", "vip", "NAME", 1, 1, cmd_describe_vip, 0, "Show all about a VIP"},
     {"allocate", NULL, "POOL|- [KIND/]OWNER", 2, 2, cmd_allocate, ALLOCATE,

@@ -76,6 +76,7 @@ int cmd_get_vips(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
 int cmd_history(struct cli *cli, struct ipam_error *reterr);
+int cmd_map(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_allocate(struct cli *cli, struct ipam_error *reterr);
