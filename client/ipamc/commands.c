@@ -10,9 +10,10 @@
 static const struct {
     const char *word, *noun;
 } nouns[] = {
-    {"pools", "pool"},       {"pool", "pool"},   {"ippools", "pool"},   {"ippool", "pool"},   {"proxyippools", "pool"},
-    {"proxyippool", "pool"}, {"vips", "vip"},    {"vip", "vip"},        {"proxyvips", "vip"}, {"proxyvip", "vip"},
-    {"claims", "claim"},     {"claim", "claim"}, {"changes", "change"}, {"change", "change"},
+    {"pools", "pool"},        {"pool", "pool"},        {"ippools", "pool"},  {"ippool", "pool"},
+    {"proxyippools", "pool"}, {"proxyippool", "pool"}, {"vips", "vip"},      {"vip", "vip"},
+    {"proxyvips", "vip"},     {"proxyvip", "vip"},     {"claims", "claim"},  {"claim", "claim"},
+    {"changes", "change"},    {"change", "change"},    {"verify", "verify"}, {"allocate", "allocate"},
 };
 
 static const char *find_noun(const char *word)

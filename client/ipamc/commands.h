@@ -67,6 +67,9 @@ void cli_say(struct cli *cli, const char *format, ...) __attribute__((format(pri
 /* A remark on stderr: not an answer and not an error. */
 void cli_note(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Allocate's arguments and options as a request; explain asks the same. */
+void allocate_request(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret);
+
 int cmd_apply(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_files(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_pools(struct cli *cli, struct ipam_error *reterr);
@@ -77,6 +80,9 @@ int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
 int cmd_history(struct cli *cli, struct ipam_error *reterr);
 int cmd_map(struct cli *cli, struct ipam_error *reterr);
+int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr);
+int cmd_explain_allocate(struct cli *cli, struct ipam_error *reterr);
+int cmd_explain_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_allocate(struct cli *cli, struct ipam_error *reterr);
