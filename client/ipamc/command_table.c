@@ -32,7 +32,7 @@ const struct command commands[] = {
     {"explain", "vip", "NAME", 1, 1, cmd_explain_vip, 0, "Tell why a VIP has its address, or what it waits for"},
     {"explain", "allocate", "POOL|- [KIND/]OWNER", 2, 2, cmd_explain_allocate, ALLOCATE & ~DRY_RUN,
      "Tell step by step what allocate would do, and why"},
-    {"history", NULL, "--address A|--owner [KIND/]NAME", 0, 0, cmd_history,
+    {"history", NULL, "--address A|--owner NAME", 0, 0, cmd_history,
      OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_OWNER) | OPTION_BIT(OPTION_KIND) | OPTION_BIT(OPTION_AT),
      "Tell who held an address, or what an owner held, from when to when"},
     {"audit", "verify", "", 0, 0, cmd_audit_verify, OPTION_BIT(OPTION_FROM), "Check the hash chain of the history"},

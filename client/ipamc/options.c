@@ -305,6 +305,6 @@ void options_help(FILE *out, uint32_t set)
         size_t used = strlen(left);
         snprintf(left + used, sizeof(left) - used, "--%s%s%s", rows[id].name, rows[id].argument == NULL ? "" : " ",
                  rows[id].argument == NULL ? "" : rows[id].argument);
-        fprintf(out, "  %-34s  %s\n", left, rows[id].help);
+        fprintf(out, "  %-36s  %s\n", left, rows[id].help);
     }
 }
