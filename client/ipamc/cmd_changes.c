@@ -36,6 +36,8 @@ int cmd_get_changes(struct cli *cli, struct ipam_error *reterr)
     struct changes_read read = {0};
     Ipam__V1__ListChangesRequest filter;
 
+    if (cli->options.watch)
+        return watch_changes(cli, reterr);
     changes_filter(cli, &filter);
     int result = read_changes(cli, &filter, cli->options.limit, keep_change, &listing, &listing, &read, reterr);
     if (result == 0 && listing.count == 0 && cli->output.format != OUTPUT_NAME)

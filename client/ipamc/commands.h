@@ -49,6 +49,9 @@ int command_check(const struct command *command, const struct options *options, 
 /* What there is, or, with a verb, how it is used. */
 void command_help(FILE *out, const char *verb);
 
+/* --socket, --timeout and what else connections of ipamc have. */
+void cli_connection(const struct cli *cli, struct ipam_options *ret);
+
 /* Connects with the first call, by --socket and --timeout. */
 int cli_client(struct cli *cli, struct ipam_client **ret, struct ipam_error *reterr);
 
@@ -70,6 +73,9 @@ void cli_note(struct cli *cli, const char *format, ...) __attribute__((format(pr
 /* Allocate's arguments and options as a request; explain asks the same. */
 void allocate_request(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret);
 
+/* get changes --watch. */
+int watch_changes(struct cli *cli, struct ipam_error *reterr);
+
 int cmd_apply(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_files(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_pools(struct cli *cli, struct ipam_error *reterr);
@@ -83,6 +89,7 @@ int cmd_map(struct cli *cli, struct ipam_error *reterr);
 int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_allocate(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_vip(struct cli *cli, struct ipam_error *reterr);
+int cmd_events(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_allocate(struct cli *cli, struct ipam_error *reterr);
