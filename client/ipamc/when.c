@@ -223,6 +223,6 @@ int when_moment_parse(const char *text, int64_t now, int64_t *ret_seconds, int32
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "\"%s\" is not a time: write 2024-01-15T10:30:00Z, -2h or \"2h ago\"", text);
     *ret_seconds = now - span;
-    *ret_nanos = 0;
+    *ret_nanos = 999999999; /* what happened within this second has happened */
     return 0;
 }
