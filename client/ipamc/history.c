@@ -12,15 +12,34 @@
 
 /* ---- Folding -------------------------------------------------------------------------------------------------------- */
 
-/* The tenure of the claim that is not over. The newest stand last: those are looked at first. */
+/* The tenure of the claim that is not over. */
 static struct tenure *open_tenure(const struct history *history, uint64_t claim_id)
 {
-    for (size_t i = history->count; i > 0; i--) {
-        struct tenure *tenure = &history->items[i - 1];
+    for (size_t i = 0; i < history->n_open; i++) {
+        struct tenure *tenure = &history->items[history->open[i]];
         if (tenure->claim->id == claim_id)
-            return tenure->to == NULL ? tenure : NULL;
+            return tenure;
     }
     return NULL;
+}
+
+/* The oldest makes way: there are never so many at once, unless the history is not as ipamd makes it. */
+static void open_add(struct history *history, size_t index)
+{
+    if (history->n_open == HISTORY_OPEN_MAX)
+        memmove(history->open, history->open + 1, --history->n_open * sizeof(*history->open));
+    history->open[history->n_open++] = index;
+}
+
+static void open_remove(struct history *history, size_t index)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < history->n_open; i++) {
+        if (history->open[i] != index)
+            history->open[kept++] = history->open[i];
+    }
+    history->n_open = kept;
 }
 
 static struct tenure *add_tenure(struct history *history, const Ipam__V1__Claim *claim)
@@ -33,6 +52,7 @@ static struct tenure *add_tenure(struct history *history, const Ipam__V1__Claim 
         history->items = items;
         history->capacity = capacity;
     }
+    open_add(history, history->count);
     struct tenure *tenure = &history->items[history->count++];
     *tenure = (struct tenure){.claim = claim, .from = claim->allocated_at};
     return tenure;
@@ -55,24 +75,27 @@ static void add_bound(struct history *history, const Ipam__V1__Change *change)
         tenure->allocated = change;
 }
 
-/* Cooling that is over, and waiting that was given up, end no tenure. */
+/* The end of cooling is ipamd's own doing, and ends no tenure. */
+static bool is_given_back(const Ipam__V1__Change *change)
+{
+    const Ipam__V1__Claim *claim = change->claim;
+    bool asked_for = change->actor != NULL && change->actor->method[0] != '\0';
+
+    return claim->address[0] != '\0' && (claim->state == IPAM__V1__CLAIM_STATE__COOLING || asked_for);
+}
+
+/* One whose beginning is no longer kept is known by its end. */
 static void add_end(struct history *history, const Ipam__V1__Change *change)
 {
     struct tenure *tenure = open_tenure(history, change->claim->id);
-    const Ipam__V1__Claim *claim = change->claim;
-    bool was_cooling = claim->state == IPAM__V1__CLAIM_STATE__RELEASED && claim->cooling_until != NULL;
 
-    if (tenure == NULL && claim->address[0] != '\0' && claim->allocated_at != NULL && !was_cooling) {
-        for (size_t i = 0; i < history->count; i++) {
-            if (history->items[i].claim->id == claim->id)
-                return;
-        }
-        tenure = add_tenure(history, claim);
-    }
-    if (tenure == NULL)
+    if (!is_given_back(change))
         return;
+    if (tenure == NULL)
+        tenure = add_tenure(history, change->claim);
     tenure->to = change->at;
     tenure->ended = change;
+    open_remove(history, (size_t)(tenure - history->items));
 }
 
 void history_add(struct history *history, const Ipam__V1__Change *change)

@@ -16,10 +16,14 @@ struct tenure {
     const Ipam__V1__Change *allocated, *ended;    /* NULL: not kept, or still held */
 };
 
+#define HISTORY_OPEN_MAX 16
+
 struct history {
     struct arena *arena;
     struct tenure *items;
     size_t count, capacity;
+    size_t open[HISTORY_OPEN_MAX]; /* items that are not over: of one address or owner there are few */
+    size_t n_open;
 };
 
 /* Changes and claims are borrowed as long as the history lives. Changes come in the order of revisions. */
