@@ -78,11 +78,11 @@ static void subscriber_close(struct subscriber *subscriber)
 
 static void on_tick(uv_timer_t *timer);
 
-/* Ticks are deliveries, too: they may take half of the budget. */
+/* Ticks are deliveries, too, and wake everybody: those beyond the regular ones may take a tenth of the budget. */
 static uint64_t soon_ms(const struct publisher *publisher)
 {
     uint64_t budget = publisher->options.budget;
-    uint64_t affordable = budget > 0 ? 2000 * publisher->n_greeted / budget : UINT64_MAX;
+    uint64_t affordable = budget > 0 ? 10000 * publisher->n_greeted / budget : UINT64_MAX;
     return affordable > TICK_SOON_MS ? affordable : TICK_SOON_MS;
 }
 
