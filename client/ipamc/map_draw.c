@@ -178,18 +178,29 @@ static void put_span(struct drawing *drawing, const struct map_span *span)
 
 /* ---- Layout --------------------------------------------------------------------------------------------------------- */
 
+/* Of the labels of all rows: the first and the last need not be the widest. */
 static size_t label_width(const struct drawing *drawing)
 {
     size_t width = 0;
 
     for (size_t i = 0; i < drawing->block->n_spans; i++) {
         const struct map_span *span = &drawing->block->spans[i];
-        struct ipam_addr first = row_base(drawing, &span->range.first), last = row_base(drawing, &span->range.last);
-        size_t a = text_width(label_of(drawing, &first)), b = text_width(label_of(drawing, &last));
-        width = a > width ? a : width;
-        width = b > width ? b : width;
+        for (uint64_t at = 0; at < span->size + row_addresses(drawing); at += row_addresses(drawing)) {
+            struct ipam_addr address = ipam_addr_add(&span->range.first, at < span->size ? at : span->size - 1);
+            struct ipam_addr base = row_base(drawing, &address);
+            size_t one = text_width(label_of(drawing, &base));
+            width = one > width ? one : width;
+        }
     }
     return width;
+}
+
+/* A CIDR of up to 8 addresses: one row, whose label is its first address. */
+static bool is_small(const struct map_block *block)
+{
+    const struct map_span *span = &block->spans[0];
+    return block->n_spans == 1 && span->size <= RULER_STEP && (span->size & (span->size - 1)) == 0 &&
+           span->range.first.lo % span->size == 0;
 }
 
 static size_t block_cells(const struct map_block *block)
@@ -214,7 +225,7 @@ static void choose_layout(struct drawing *drawing)
     size_t cells = block_cells(drawing->block);
 
     for (size_t i = 0; i < COUNT(layouts); i++) {
-        drawing->row_cells = layouts[i].row_cells;
+        drawing->row_cells = is_small(drawing->block) ? cells : layouts[i].row_cells;
         drawing->pitch = layouts[i].pitch;
         drawing->short_labels = layouts[i].short_labels;
         drawing->label_width = label_width(drawing);
@@ -230,7 +241,7 @@ static void put_ruler(const struct drawing *drawing)
     bool hexadecimal = drawing->block->spans[0].range.first.family == IPAM_IPV6;
     size_t at = 0;
 
-    if (drawing->block->n_spans == 1 && drawing->block->spans[0].size <= RULER_STEP)
+    if (is_small(drawing->block))
         return;
     fprintf(drawing->out, "%*s", (int)(drawing->label_width + LABEL_GAP), "");
     for (size_t cell = 0; cell < drawing->row_cells; cell += RULER_STEP) {

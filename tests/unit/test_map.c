@@ -260,6 +260,34 @@ static void long_ipv6_labels_are_cut_where_they_do_not_fit(void **state)
     assert_non_null(strstr(draw(fixture), "\n2001:db8:1234:5678:9abc:def0:1234:56e0  . . ."));
 }
 
+static void every_label_has_its_place(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_cidr(fixture, "10.128.0.0/9"); /* its last row, 10.129.0.0, has a shorter label than those in its middle */
+    assert_non_null(strstr(draw(fixture), "\n10.128.0.0    ...."));
+    assert_non_null(strstr(fixture->text, "\n10.128.128.0  ...."));
+}
+
+static void few_addresses_have_a_label_of_their_own(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_cidr(fixture, "10.0.0.9/32");
+    add_cidr(fixture, "10.0.0.18/31");
+    assert_non_null(strstr(draw(fixture), "free\n10.0.0.9  .\n"));
+    assert_non_null(strstr(fixture->text, "free\n10.0.0.18  . .\n"));
+}
+
+static void offsets_stand_above_addresses_that_begin_within_a_row(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_address(fixture, "10.0.0.10-10.0.0.12");
+    assert_non_null(strstr(draw(fixture), "+0              +8"));
+    assert_non_null(strstr(fixture->text, "\n10.0.0.0                      . . .\n"));
+}
+
 static void color_adds_nothing_but_color(void **state)
 {
     struct fixture *fixture = *state;
@@ -309,6 +337,9 @@ int main(void)
         TEST(clipped_range_says_so_and_draws_what_it_serves),
         TEST(picture_fits_into_any_width),
         TEST(long_ipv6_labels_are_cut_where_they_do_not_fit),
+        TEST(every_label_has_its_place),
+        TEST(few_addresses_have_a_label_of_their_own),
+        TEST(offsets_stand_above_addresses_that_begin_within_a_row),
         TEST(color_adds_nothing_but_color),
         TEST(runs_cover_every_address_once),
     };
