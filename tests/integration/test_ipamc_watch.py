@@ -163,19 +163,23 @@ def test_watch_of_claims_prints_what_is_there_and_then_what_changes(daemon, ipam
 
 
 def test_watch_of_claims_keeps_to_its_filter(daemon, ipam, watch):
-    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=60))
+    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=600))
     ipam.ApplyPool(pool("q", "10.0.1.0/24"))
-    watcher = watch("get", "claims", "Manual/a", "--pool", "p", "-w", "-o", "json")
-    one = watch("get", "claims", "--state", "cooling", "-w", "-o", "name")
-    last = watch("get", "claims", "-w", "-o", "name")
+    ipam.Allocate(allocate("a", "p", kind="Manual"))
+    ipam.Allocate(allocate("c", "p"))
+    ipam.Release(release("c"))
+    named = watch("get", "claims", "Manual/a", "--pool", "p", "-w", "-o", "json")
+    cooling = watch("get", "claims", "--state", "cooling", "-w", "-o", "name")
+    every = watch("get", "claims", "-w", "-o", "name")
+    for watcher in (named, cooling, every):
+        watcher.until(lambda: watcher.out)
     ipam.Allocate(allocate("a", "q"))
     ipam.Allocate(allocate("b", "p", kind="Manual"))
-    ipam.Allocate(allocate("a", "p", kind="Manual"))
     ipam.Release(release("a", kind="Manual"))
-    last.until(lambda: last.out.count("\n") >= 3)
-    watcher.until(lambda: watcher.out.count("\n") == 2)
-    assert [json.loads(line)["state"] for line in watcher.out.splitlines()] == ["BOUND", "COOLING"]
-    one.until(lambda: one.out == "claim/Manual/a/ipv4\n")
+    every.until(lambda: every.out.split() == [f"claim/{owner}/ipv4" for owner in ("Manual/a", "ProxyVIP/a", "Manual/b", "Manual/a")])
+    named.until(lambda: named.out.count("\n") == 2)
+    assert [json.loads(line)["state"] for line in named.out.splitlines()] == ["BOUND", "COOLING"]
+    cooling.until(lambda: cooling.out.split() == ["claim/ProxyVIP/c/ipv4", "claim/Manual/a/ipv4"])
 
 
 def test_watch_of_vips_shows_both_families_on_a_row(daemon, ipam, watch):
