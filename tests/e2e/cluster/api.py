@@ -12,6 +12,7 @@ PREFIXES = {
     "leases": "/apis/coordination.k8s.io/v1",
     "events": "/api/v1",
     "namespaces": "/api/v1",
+    "secrets": "/api/v1",
     "serviceaccounts": "/api/v1",
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
 }
@@ -44,13 +45,9 @@ class Api:
         data = None if body is None else json.dumps(body)
         reply = self.session.request(method, self.url + path, data=data, params=query,
                                      headers={"Content-Type": content_type}, timeout=timeout * SLOW)
-        try:
-            answer = reply.json()
-        except ValueError:
-            answer = {"message": reply.text}
         if reply.status_code >= 300:
-            raise ApiError(reply.status_code, answer)
-        return answer
+            raise ApiError(reply.status_code, _failure(reply))
+        return reply.json()
 
     def get(self, kind, name, namespace=""):
         return self.call("GET", path_of(kind, name, namespace))
@@ -83,6 +80,15 @@ class Api:
     def delete(self, kind, name, namespace=""):
         return self.call("DELETE", path_of(kind, name, namespace))
 
+    def may(self, user, verb, resource, name="", namespace=""):
+        """Whether the roles allow it. resource: "proxyvips/status"."""
+        resource, _, subresource = resource.partition("/")
+        asked = {"verb": verb, "group": PREFIXES[resource].split("/")[2] if PREFIXES[resource].startswith("/apis/") else "",
+                 "resource": resource, "subresource": subresource, "name": name, "namespace": namespace}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+                  "spec": {"user": user, "resourceAttributes": asked}}
+        return self.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
+
     def delete_all(self, kind, namespace=""):
         return self.call("DELETE", path_of(kind, namespace=namespace))
 
@@ -91,7 +97,7 @@ class Api:
         query = {"watch": "1", "resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": seconds}
         with self.session.get(self.url + path_of(kind), params=query, stream=True, timeout=seconds + 30) as reply:
             if reply.status_code != 200:
-                raise ApiError(reply.status_code, reply.json())
+                raise ApiError(reply.status_code, _failure(reply))
             for line in reply.iter_lines(chunk_size=None):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -99,10 +105,17 @@ class Api:
                 yield event
 
 
-def new_session(ca, token="", certificate=None):
+def _failure(reply):
+    try:
+        return reply.json()
+    except ValueError:
+        return {"message": reply.text}
+
+
+def new_session(ca=None, token="", certificate=None):
     session = requests.Session()
     session.trust_env = False
-    session.verify = str(ca)
+    session.verify = str(ca) if ca else True
     if certificate:
         session.cert = tuple(map(str, certificate))
     if token:

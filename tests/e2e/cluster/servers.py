@@ -8,6 +8,7 @@ import time
 import requests
 
 from cluster import paths
+from cluster.api import new_session
 from harness.daemon import die_with_parent
 from harness.paths import SLOW
 
@@ -17,7 +18,7 @@ kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
 rules:
   - level: None
-    users: ["system:apiserver", "system:anonymous"]
+    users: [admin, "system:apiserver", "system:anonymous"]
   - level: Metadata
 """
 
@@ -89,8 +90,9 @@ class Server:
         self.stop(kill)
         return self.start()
 
-    def log(self, characters=4000):
-        return self.log_path.read_text(errors="replace")[-characters:]
+    def log(self):
+        """The end of it."""
+        return self.log_path.read_text(errors="replace")[-4000:]
 
 
 class Etcd(Server):
@@ -99,7 +101,7 @@ class Etcd(Server):
         self.url = f"http://127.0.0.1:{free_port()}"
         self.peer_url = f"http://127.0.0.1:{free_port()}"
         self.ready_url = f"{self.url}/health"
-        self.session = new_session(None)
+        self.session = new_session()
 
     def command(self):
         return ["etcd", "--name", "e2e", "--data-dir", self.folder / "data", "--listen-client-urls", self.url,
@@ -108,8 +110,8 @@ class Etcd(Server):
                 "--logger", "zap", "--log-outputs", "stderr"]
 
     def compact(self):
-        """Forgets all history up to now, so that older resource versions can't be listed or watched from etcd any more."""
-        revision = self._call("kv/range", {"key": "AA=="})["header"]["revision"]
+        """Forgets all history up to now, so that what was there before can't be listed or watched from etcd any more."""
+        revision = self._call("kv/put", {"key": "bm93"})["header"]["revision"]  # so that even the newest is an older one
         self._call("kv/compaction", {"revision": revision, "physical": True})
         return int(revision)
 
@@ -129,8 +131,7 @@ class ApiServer(Server):
         self.ready_url = f"{self.url}/readyz"
         self.certificate, self.key = authority.issue_server("apiserver")
         self.audit_log = folder / "audit.log"
-        self.session = new_session(None)
-        self.session.verify, self.session.cert = str(authority.ca), tuple(map(str, admin))
+        self.session = new_session(authority.ca, certificate=admin)
         (folder / "audit-policy.yaml").write_text(AUDIT_POLICY)
 
     def command(self):
@@ -144,3 +145,8 @@ class ApiServer(Server):
                 "--service-cluster-ip-range", "10.96.0.0/16", "--audit-log-path", self.audit_log,
                 "--audit-policy-file", self.folder / "audit-policy.yaml", "--max-requests-inflight", 2000,
                 "--max-mutating-requests-inflight", 1000, "--event-ttl", "1h", "--v", 1]
+
+    def complaints(self):
+        """The log's warnings and errors."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if line[:1] in "EWF"][-40:])
