@@ -1,14 +1,13 @@
 /* ipamd: start-up, in order. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <sodium.h>
 
 #include "daemon.h"
 #include "log.h"
+#include "process.h"
 
 /* Exit codes as in ipamc: docs/errors.md. */
 static int fail(const struct ipam_error *error, const char *what)
@@ -63,30 +62,18 @@ static int serve(const struct options *options, struct store *store)
     return IPAM_EXIT_OK;
 }
 
-/* Else the first file opened would be stderr, and log lines would be written to it. */
-static void open_standard_files(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
 int main(int argc, char *argv[])
 {
     struct options options;
     struct ipam_error error;
     struct store *store;
-    open_standard_files();
-    log_init(LOG_TEXT);
-    if (options_parse(argc, argv, &options, &error) < 0) {
+    process_init();
+    if (option_table_parse(&ipamd_options, argc, argv, &options, &error) < 0) {
         fprintf(stderr, "ipamd: %s\n", error.message);
         return IPAM_EXIT_USAGE;
     }
     if (options.help) {
-        options_help(stdout);
+        option_table_help(&ipamd_options, stdout);
         return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
     }
     if (options.version) {
@@ -94,7 +81,6 @@ int main(int argc, char *argv[])
         return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
     }
     log_init(strcmp(options.log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-    signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not the end */
     if (sodium_init() < 0) {
         ipam_error_set(&error, IPAM_REASON_INTERNAL, "libsodium can't be used");

@@ -1,16 +1,14 @@
-/* options.h: the command line of ipamd, one table for parsing, ranges, defaults and --help.
+/* options.h: the command line of ipamd: its rows for option_table.h, and what becomes of them.
  *
- * Called by main first of all. It knows nothing of what the options are for, and prints nothing but
- * --help and --version.
+ * Read by main first of all, and by the parts that an option is for. It must not know more of an option than its row says.
  */
 #ifndef IPAMD_OPTIONS_H
 #define IPAMD_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
-#include <ipam/error.h>
+#include "option_table.h"
 
 struct options {
     const char *socket, *events, *state_dir; /* paths */
@@ -22,9 +20,6 @@ struct options {
     bool check, help, version;
 };
 
-/* 0, or -1 with INVALID_REQUEST: which option, what is wrong with it, what it takes. Texts are
- * borrowed from argv. */
-int options_parse(int argc, char *const argv[], struct options *ret, struct ipam_error *reterr);
-void options_help(FILE *out);
+extern const struct option_table ipamd_options; /* into struct options; texts are borrowed from argv */
 
 #endif

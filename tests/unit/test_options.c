@@ -17,7 +17,7 @@ static int parse(const char *first, const char *second, struct options *options,
 {
     char *argv[] = {"ipamd", (char *)first, (char *)second, NULL};
     int argc = first ? second ? 3 : 2 : 1;
-    return options_parse(argc, argv, options, error);
+    return option_table_parse(&ipamd_options, argc, argv, options, error);
 }
 
 static void assert_refused(const char *first, const char *second, const char *says)
@@ -50,7 +50,7 @@ static void defaults_are_those_that_help_prints(void **state)
     char *text;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    options_help(out);
+    option_table_help(&ipamd_options, out);
     fclose(out);
     assert_non_null(strstr(text, "[/run/ipamd/ipamd.sock]"));
     assert_non_null(strstr(text, "(1024 to 67108864) [4194304]"));

@@ -1,11 +1,11 @@
-/* log.h: what ipamd says on stderr, one line an event.
+/* log.h: what a daemon says on stderr, one line an event.
  *
  * Only the process's own files call it; libraries return errors instead. Under systemd each line
  * carries its journald priority (sd-daemon(3)); elsewhere a text line carries the time and the
  * level.
  */
-#ifndef IPAMD_LOG_H
-#define IPAMD_LOG_H
+#ifndef IPAM_PROCESS_LOG_H
+#define IPAM_PROCESS_LOG_H
 
 #include <ipam/error.h>
 
