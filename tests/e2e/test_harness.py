@@ -187,7 +187,7 @@ ROLES = {  # account: [(verbs, (resource, name, namespace)), …]
         ("patch", ("proxyippools",)),
         ("get", ("namespaces", "kube-system")),
         ("create", ("leases", "", "ipam-system")),
-        ("get update patch", ("leases", "ipam-watcher", "ipam-system")),
+        ("get update", ("leases", "ipam-watcher", "ipam-system")),
         ("create patch", ("events", "", "default")),
     ],
     "status_writer": [
@@ -195,7 +195,7 @@ ROLES = {  # account: [(verbs, (resource, name, namespace)), …]
         ("patch", ("proxyippools/status",)),
         ("patch", ("proxyvips/status",)),
         ("create", ("leases", "", "ipam-system")),
-        ("get update patch", ("leases", "ipam-status-writer", "ipam-system")),
+        ("get update", ("leases", "ipam-status-writer", "ipam-system")),
         ("create patch", ("events", "", "default")),
     ],
 }
