@@ -1,8 +1,10 @@
 /* ipamd: start-up, in order. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sodium.h>
 
 #include "daemon.h"
@@ -36,6 +38,24 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
+/* Two event loops and a few clients; libuv ends the process rather than say that it gets no file for a loop. */
+#define FILES_NEEDED 32
+
+static int check_files(struct ipam_error *reterr)
+{
+    int files[FILES_NEEDED], count = 0;
+    while (count < FILES_NEEDED && (files[count] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        close(files[i]);
+    if (count == FILES_NEEDED)
+        return 0;
+    return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                          "%d more files can be opened and %d are needed to start, one more for each client: raise the "
+                          "limit on open files (LimitNOFILE= of the unit, ulimit -n)",
+                          count, FILES_NEEDED);
+}
+
 /* The sockets, of calls and of the bus. */
 static int listen_on(const struct options *options, struct listener *ret_calls, struct listener *ret_events,
                      struct ipam_error *reterr)
@@ -62,7 +82,7 @@ static int serve(const struct options *options, struct store *store)
         return fail(&error, "start");
     }
     block_signals();
-    if (listen_on(options, &listener, &events, &error) < 0) {
+    if (check_files(&error) < 0 || listen_on(options, &listener, &events, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
     }
