@@ -334,9 +334,6 @@ SUITES = (
           (CTests("tsan", LOOPS),
            PyTests("tsan", ["tests/integration", "tests/crash", "tests/bus", "-m", "threads"],
                    {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "36"}))),
-=======
-           PyTests("tsan", ["tests/integration", "tests/crash", "-m", "threads"],
-                   {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6"}))),
     Suite("e2e", "ipamd's Kubernetes processes against a real API server, with kubectl",
           (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,)),)),
     Suite("bench", "tables of figures beside their yardsticks", (Program("release", [PYTHON, "tests/bench/run.py"]),),

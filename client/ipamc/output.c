@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "json_message.h"
@@ -84,6 +85,7 @@ void output_stream_row(const struct output *output, struct output_stream *stream
     const struct column *columns[OUTPUT_COLUMNS_MAX];
     const char *cells[OUTPUT_COLUMNS_MAX];
 
+    assert(stream->view->n_columns <= OUTPUT_COLUMNS_MAX);
     if (output->format == OUTPUT_NAME) {
         output_rows(output, stream->view, &row, 1);
         return;
