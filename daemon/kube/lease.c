@@ -111,7 +111,7 @@ static json_t *micro_time(void)
 {
     struct timespec now;
     struct tm tm;
-    char date[32], text[48];
+    char date[32], text[64];
     clock_gettime(CLOCK_REALTIME, &now);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &tm));
     snprintf(text, sizeof text, "%s.%06ldZ", date, now.tv_nsec / 1000);
