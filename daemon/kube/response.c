@@ -27,7 +27,8 @@ int response_add(struct response_bytes *bytes, const void *data, size_t size)
         bytes->capacity = bytes->capacity * 2 > bytes->size + size ? bytes->capacity * 2 : bytes->size + size;
         bytes->data = mem_realloc(bytes->data, bytes->capacity);
     }
-    memcpy(bytes->data + bytes->size, data, size);
+    if (size > 0)
+        memcpy(bytes->data + bytes->size, data, size);
     bytes->size += size;
     return 0;
 }
