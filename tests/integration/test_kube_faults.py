@@ -11,6 +11,7 @@ import pytest
 
 from harness.lines import Lines
 from harness.paths import BUILD
+from harness.waiting import eventually
 
 PROBE = BUILD / "tests/kube_probe"
 PROGRAM = BUILD / "tests/program_probe"
@@ -285,8 +286,7 @@ def test_a_watch_that_ends_goes_on_where_it_was(servers, probes):
     server = servers(listing(), watch(event("ADDED", item("a", "1", 15)), bookmark), hold())
     probe = probes(server, "watch", "/x")
     probe.wait("^object a 15")
-    while len(paths(server)) < 3:
-        time.sleep(0.01)
+    eventually(lambda: len(paths(server)) >= 3)
     assert paths(server)[2].endswith("resourceVersion=20")
     assert probe.count("^trouble") == 0
 
@@ -358,6 +358,13 @@ def test_a_text_with_nul_spoils_no_list(servers, probes):
     probes(servers(listing(odd, item("b", "2", 6)), hold()), "watch", "/x").wait("^listed 2")
 
 
+def test_a_watch_that_brings_nothing_at_all_is_given_up_for_a_list(servers, probes):
+    server = servers(listing(), hold(), listing(item("a", "1", 5)), hold())
+    probe = probes(server, "watch", "/x", "500", "290", "1000")
+    probe.wait("^object a 5")
+    assert probe.count("^trouble") == 0
+
+
 def test_a_line_of_a_watch_is_bounded(servers, probes):
     probe = probes(servers(listing(), hold(b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
     assert "larger than 2000 bytes" in probe.wait("^trouble")
@@ -387,13 +394,21 @@ def test_once_that_can_not_go_on_says_why_by_its_status(servers, probes):
     probe.wait("error +giving up: GET /version: ")
 
 
+def test_a_server_that_hangs_holds_no_stop_up(servers, probes):
+    server = servers(lambda c: c.recv(1) and False)
+    probe = probes(server, program=PROGRAM)
+    probe.wait("acting")
+    eventually(lambda: server.requests)
+    begin = time.monotonic()
+    assert probe.stop() == 0
+    assert time.monotonic() - begin < 5, "it was to be given up, not waited for"
+
+
 def test_health_tells_what_is_wrong_and_what_is_counted(servers, probes, daemon, tmp_path):
     socket_path = tmp_path / "health.sock"
     probe = probes(servers(answer(200, {})), "--socket", daemon.socket, "--health", socket_path, program=PROGRAM)
     probe.wait("acting")
-    end = time.monotonic() + 10
-    while health(socket_path, "/readyz")[0] != 200:
-        assert time.monotonic() < end
+    eventually(lambda: health(socket_path, "/readyz")[0] == 200)
     assert health(socket_path, "/healthz")[2] == "ok\n"
     status, head, body = health(socket_path, "/metrics")
     assert status == 200 and "text/plain; version=0.0.4" in head
