@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from harness.daemon import Notifications
 from harness.lines import Lines
 from harness.paths import BUILD
 from harness.waiting import eventually
@@ -438,6 +439,25 @@ def test_a_health_address_that_can_not_be_used_is_told(servers, probes, address,
     probe = probes(servers(b""), "--health", address, program=PROGRAM)
     assert probe.wait_end() in (2, 7)
     probe.wait(f"start: health address {re.escape(address)}.*{says}")
+
+
+def test_a_loopback_port_serves_health_too(servers, probes):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    probes(servers(answer(200, {})), "--health", f"localhost:{port}", program=PROGRAM).wait("acting")
+    assert health(f"127.0.0.1:{port}", "/healthz")[::2] == (200, "ok\n")
+
+
+def test_systemd_is_told_of_start_state_and_end(servers, probes, tmp_path):
+    notifications = Notifications(tmp_path / "notify")
+    probe = probes(servers(answer(200, {})), "--socket", "/nowhere", program=PROGRAM, NOTIFY_SOCKET=notifications.path,
+                   WATCHDOG_USEC="200000")
+    for wanted in ("READY=1", "STATUS=Acting", "WATCHDOG=1",
+                   "STATUS=ipamd: not connected to /nowhere; is ipamd running, and may this user connect?"):
+        assert notifications.wait(wanted, 10), wanted
+    assert probe.stop() == 0
+    assert notifications.wait("STOPPING=1", 10)
+    notifications.close()
 
 
 def test_a_health_port_that_is_taken_is_told(servers, probes):
