@@ -198,7 +198,7 @@ static void on_prepare(uv_prepare_t *handle)
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
-    reads_turn(&daemon->reads, !pipeline_idle(&daemon->pipeline));
+    reads_turn(&daemon->reads, daemon->pipeline.counters.changes);
     cooling_arm(daemon);
     if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
         uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);

@@ -31,7 +31,7 @@ static const struct option_row rows[] = {
     {"history-limit", "N", OPTION_NUMBER, AT(history_limit), "0", 0, INT64_MAX, NULL,
      "changes kept in the history at least; 0 keeps all"},
     {"history-rate", "N", OPTION_NUMBER, AT(history_rate), "10", 1, 1000000, NULL,
-     "pages of history read in a second at most while changes are written without a pause"},
+     "pages of history read in a second while more than 1,000 changes a second are written"},
     {"shutdown-timeout", "SECONDS", OPTION_NUMBER, AT(shutdown_timeout), "10", 0, 3600, NULL,
      "how long SIGTERM waits for calls in flight"},
     {"check", NULL, OPTION_FLAG, AT(check), NULL, 0, 0, NULL,
