@@ -38,6 +38,7 @@ struct grpc_call *call_new(struct grpc_endpoint *endpoint)
     }
     endpoint->calls = call;
     endpoint->n_calls++;
+    endpoint->n_started++;
     return call;
 }
 
@@ -53,6 +54,7 @@ static void call_unlink(struct grpc_call *call)
         call->next->previous = call->previous;
     }
     endpoint->n_calls--;
+    endpoint->header_bytes -= call->headers.bytes;
 }
 
 /* Keeps the memory of an ordinary call, and that of a large one not. */
@@ -167,6 +169,7 @@ static size_t queue_take(struct grpc_call *call, uint8_t *to, size_t room)
     }
     queue->begin += n;
     call->endpoint->queued -= n;
+    call->endpoint->taken += n;
     if (queue->begin == queue->end) {
         queue->begin = queue->end = 0;
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "files.h"
 #include "log.h"
 #include "pipeline.h"
 #include "rpc.h"
@@ -16,6 +17,8 @@
 
 #define DEADLINE_SWEEP_MS 50
 #define STORE_RETRY_MS    500
+#define CLIENTS_SWEEP_MS  1000
+#define ACCEPTS_A_TURN    8
 #define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
 
 /* The handles of the loop; all are closed together. */
@@ -25,6 +28,7 @@ enum handle {
     HANDLE_WRITER,
     HANDLE_COOLING,
     HANDLE_DEADLINES,
+    HANDLE_SWEEP,
     HANDLE_RETRY,
     HANDLE_WATCHDOG,
     HANDLE_SHUTDOWN,
@@ -36,6 +40,8 @@ enum handle {
 
 struct daemon {
     const struct options *options;
+    const struct access *access;
+    const struct limits *limits;
     uv_loop_t loop;
     union uv_any_handle handles[N_HANDLES];
     struct connections connections;
@@ -44,6 +50,8 @@ struct daemon {
     struct listener *listener;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
+    unsigned int accepts; /* in this turn of the loop */
+    bool client_waits;    /* for the next turn, to be accepted */
     bool stopping, closed;
 };
 
@@ -144,6 +152,11 @@ static void on_deadlines(uv_timer_t *handle)
     rpc_server_expire(daemon_of(handle)->rpc);
 }
 
+static void on_sweep(uv_timer_t *handle)
+{
+    connections_sweep(&daemon_of(handle)->connections);
+}
+
 static void on_watchdog(uv_timer_t *handle)
 {
     (void)handle;
@@ -203,27 +216,48 @@ static void finish(struct daemon *daemon)
         handle_close(daemon, (enum handle)i);
 }
 
+/* libuv takes the next client off the queue when this one is accepted. */
+static void clients_accept(struct daemon *daemon)
+{
+    daemon->accepts = 0;
+    if (daemon->client_waits && !daemon->stopping)
+        connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
+    daemon->client_waits = false;
+}
+
+static void timers_arm(struct daemon *daemon)
+{
+    uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer, *sweep = &daemon->handles[HANDLE_SWEEP].timer;
+    cooling_arm(daemon);
+    if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
+        uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
+    if (daemon->connections.first && !uv_is_active((uv_handle_t *)sweep))
+        uv_timer_start(sweep, on_sweep, CLIENTS_SWEEP_MS, 0);
+}
+
 /* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
  * answered to the clients. */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer;
+    clients_accept(daemon);
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
-    cooling_arm(daemon);
-    if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
-        uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
+    timers_arm(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
 }
 
+/* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
 static void on_client(uv_stream_t *listener, int status)
 {
-    if (status == 0)
-        connection_accept(&daemon_of(listener)->connections, listener);
+    struct daemon *daemon = daemon_of(listener);
+    if (status == 0 && daemon->accepts++ < ACCEPTS_A_TURN)
+        connection_accept(&daemon->connections, listener);
+    else if (status == 0)
+        daemon->client_waits = true;
     else
         log_warning("accept: %s, ignoring", uv_strerror(status));
 }
@@ -272,8 +306,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_RETRY, HANDLE_WATCHDOG,
-                                         HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY,   HANDLE_WATCHDOG,  HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -330,27 +364,58 @@ static void rpc_init(struct daemon *daemon, struct store *store)
         .host = {host_wall_now, host_monotonic_now, host_work, connection_wake, daemon},
         .store = store,
         .pipeline = &daemon->pipeline,
+        .limits = daemon->limits->engine,
+        .request_timeout = daemon->options->stall_timeout * 1000000000,
     };
+    for (int role = 0; role < RPC_ROLES; role++)
+        rpc.role_remedy[role] = daemon->access->remedies[role];
     daemon->rpc = rpc_server_new(&rpc);
+}
+
+static size_t clients_that_fit(uint64_t wanted)
+{
+    uint64_t fit = files_make_room(wanted);
+    if (fit < wanted)
+        log_warning("--max-connections %" PRIu64 " does not fit the files that ipamd may open: %" PRIu64
+                    " clients may connect; raise the limit (LimitNOFILE=, ulimit -n), or write a lower number",
+                    wanted, fit);
+    return fit;
+}
+
+static void connections_init(struct daemon *daemon)
+{
+    const struct options *options = daemon->options;
     daemon->connections = (struct connections){
         .loop = &daemon->loop,
         .rpc = daemon->rpc,
+        .access = daemon->access,
         .limits =
             {
-                .max_streams = (uint32_t)daemon->options->max_streams,
-                .max_message = (uint32_t)daemon->options->max_message,
-                .max_header_list = (uint32_t)daemon->options->max_header_list,
-                .max_unread = daemon->options->max_unread,
+                .max_streams = (uint32_t)options->max_streams,
+                .max_message = (uint32_t)options->max_message,
+                .max_header_list = (uint32_t)options->max_header_list,
+                .max_unread = options->max_unread,
             },
-        .max = daemon->options->max_connections,
+        .timeouts =
+            {
+                .handshake = options->handshake_timeout * 1000,
+                .idle = options->idle_timeout * 1000,
+                .stall = options->stall_timeout * 1000,
+            },
+        .max = clients_that_fit(options->max_connections),
+        .max_user = options->max_user_connections,
+        .max_buffered = options->max_buffered,
     };
 }
 
-int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
-               struct listener *listener, struct ipam_error *reterr)
+int daemon_run(const struct options *options, const struct access *access, const struct limits *limits,
+               struct store *store, struct engine *engine, const uint8_t hash_key[16], struct listener *listener,
+               struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
     daemon->options = options;
+    daemon->access = access;
+    daemon->limits = limits;
     daemon->listener = listener;
     int status = uv_loop_init(&daemon->loop);
     if (status < 0) {
@@ -361,6 +426,7 @@ int daemon_run(const struct options *options, struct store *store, struct engine
     struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
     rpc_init(daemon, store);
+    connections_init(daemon);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {

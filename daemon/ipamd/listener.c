@@ -82,13 +82,20 @@ static int stale_remove(const char *path, const struct sockaddr_un *address, str
     return 0;
 }
 
-static int socket_bind(int fd, const char *path, const struct sockaddr_un *address, mode_t mode,
+static int socket_bind(int fd, const char *path, const struct sockaddr_un *address, mode_t mode, gid_t group,
                        struct ipam_error *reterr)
 {
     mode_t before = umask(~mode & 0777);
     int bound = bind(fd, (const struct sockaddr *)address, sizeof *address);
     int cause = errno;
     umask(before);
+    if (bound == 0 && group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) {
+        ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
+                       "socket %s: can't give it to group %u: %s; run ipamd as a member of the group, or as root", path,
+                       group, strerror(errno));
+        unlink(path);
+        return -1;
+    }
     if (bound == 0 && listen(fd, BACKLOG) == 0)
         return 0;
     if (bound == 0)
@@ -96,7 +103,7 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addre
     return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(cause));
 }
 
-static int listener_make(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr)
+static int listener_make(const char *path, mode_t mode, gid_t group, struct listener *ret, struct ipam_error *reterr)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
@@ -109,7 +116,7 @@ static int listener_make(const char *path, mode_t mode, struct listener *ret, st
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
-    if (socket_bind(fd, path, &address, mode, reterr) < 0) {
+    if (socket_bind(fd, path, &address, mode, group, reterr) < 0) {
         close(fd);
         return -1;
     }
@@ -117,13 +124,13 @@ static int listener_make(const char *path, mode_t mode, struct listener *ret, st
     return 0;
 }
 
-int listener_open(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr)
+int listener_open(const char *path, mode_t mode, gid_t group, struct listener *ret, struct ipam_error *reterr)
 {
     struct listener listener;
     if (listener_inherit(&listener, reterr) < 0)
         return -1;
     if (listener.fd < 0)
-        return listener_make(path, mode, ret, reterr);
+        return listener_make(path, mode, group, ret, reterr);
     *ret = listener;
     return 0;
 }

@@ -17,8 +17,8 @@ struct listener {
 
 /* Takes the first listening Unix stream socket that systemd passes and has not named "events"; else
  * makes `path`: the file of a dead process is replaced, a living one's is not. -1: INVALID_REQUEST
- * (the path), or UNREACHABLE with the cause. */
-int listener_open(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr);
+ * (the path), or UNREACHABLE with the cause. `group`: of the file; (gid_t)-1: as it comes. */
+int listener_open(const char *path, mode_t mode, gid_t group, struct listener *ret, struct ipam_error *reterr);
 void listener_close(struct listener *listener); /* removes the file; the fd is the caller's */
 
 #endif

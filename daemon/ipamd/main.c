@@ -36,11 +36,36 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
+/* What clients may, as the options say. */
+struct rights {
+    struct access access;
+    struct limits limits;
+    gid_t socket_group;
+};
+
+static int rights_init(struct rights *rights, const struct options *options, struct ipam_error *reterr)
+{
+    rights->socket_group = (gid_t)-1;
+    if (options->socket_group &&
+        access_group_find("socket-group", options->socket_group, &rights->socket_group, reterr) < 0)
+        return -1;
+    if (access_init(&rights->access, options, reterr) < 0 || limits_init(&rights->limits, options, reterr) < 0)
+        return -1;
+    if (rights->access.open && options->socket_mode & 2)
+        log_warning("--socket-mode %04" PRIo64 " lets every user of the machine in, and without --read-group, "
+                    "--allocate-group and --admin-group all of them may do all",
+                    options->socket_mode);
+    return 0;
+}
+
 static int serve(const struct options *options, struct store *store)
 {
     uint8_t hash_key[16];
     struct ipam_error error;
     struct listener listener;
+    static struct rights rights;
+    if (rights_init(&rights, options, &error) < 0)
+        return fail(&error, "start");
     randombytes_buf(hash_key, sizeof hash_key);
     struct engine *engine = engine_new(hash_key);
     if (store_load(store, engine, &error) < 0) {
@@ -48,13 +73,13 @@ static int serve(const struct options *options, struct store *store)
         return fail(&error, "start");
     }
     block_signals();
-    if (listener_open(options->socket, (mode_t)options->socket_mode, &listener, &error) < 0) {
+    if (listener_open(options->socket, (mode_t)options->socket_mode, rights.socket_group, &listener, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
     }
     log_info("state directory %s, %s %s", options->state_dir,
              listener.path ? "socket" : "socket from systemd instead of", options->socket);
-    int status = daemon_run(options, store, engine, hash_key, &listener, &error);
+    int status = daemon_run(options, &rights.access, &rights.limits, store, engine, hash_key, &listener, &error);
     listener_close(&listener);
     if (status < 0)
         return fail(&error, "start");
