@@ -233,8 +233,8 @@ void connections_flush(struct connections *all)
         connection_flush(connection);
         buffered_count(connection);
         read_on(connection);
+        buffered_shrink(all);
     }
-    buffered_shrink(all);
 }
 
 /* ---- Receiving --------------------------------------------------------------------------------------------------- */
@@ -262,6 +262,8 @@ static void bytes_take(struct connection *connection, const uv_buf_t *buffer, si
         uv_read_stop((uv_stream_t *)&connection->pipe);
     }
     dirty_add(connection);
+    buffered_count(connection);
+    buffered_shrink(all); /* one turn may bring as much from each of many clients */
 }
 
 static void bytes_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
