@@ -219,6 +219,7 @@ static void buffered_shrink(struct connections *all)
             all->max_buffered, most->buffered);
         log_disconnecting(most, &error);
         connection_close(most);
+        most->endpoint = grpc_endpoint_free(most->endpoint); /* its memory is wanted now, not when the turn is over */
     }
 }
 
