@@ -19,8 +19,8 @@
 /* What a frame that nghttp2 holds for us counts as: it and its bookkeeping. */
 #define FRAME_COST 128
 
-/* The first block of its arena, its stream in nghttp2 and itself. */
-#define CALL_COST 8192
+/* Its stream in nghttp2 and itself. */
+#define CALL_COST 2048
 
 /* Frames that a client answers one of data with: WINDOW_UPDATE for stream and connection, a PING that measures. */
 #define SENT_CREDIT 4
@@ -96,7 +96,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     }
     call->headers.bytes += name_size + value_size + 32;
-    endpoint->header_bytes += name_size + value_size + 32;
     if (call->headers.bytes > endpoint->limits.max_header_list) {
         return 0;
     }
@@ -469,7 +468,11 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint)
 
 size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint)
 {
-    return grpc_endpoint_unread(endpoint) + endpoint->partial + endpoint->header_bytes + endpoint->n_calls * CALL_COST;
+    size_t held = grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial;
+    for (const struct grpc_call *call = endpoint->calls; call != NULL; call = call->next) {
+        held += CALL_COST + call->arena.held + call->out.size;
+    }
+    return held;
 }
 
 struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint)

@@ -54,7 +54,6 @@ static void call_unlink(struct grpc_call *call)
         call->next->previous = call->previous;
     }
     endpoint->n_calls--;
-    endpoint->header_bytes -= call->headers.bytes;
 }
 
 /* Keeps the memory of an ordinary call, and that of a large one not. */

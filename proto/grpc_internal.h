@@ -103,7 +103,6 @@ struct grpc_endpoint {
     struct grpc_call *calls, *idle; /* open; kept for the next ones */
     size_t n_calls, n_idle;
     uint64_t n_started;            /* calls that have ever begun */
-    size_t header_bytes;           /* of the headers of open calls */
     struct grpc_call *header_call; /* whose header block is coming in */
     const struct grpc_header_rule *header_rules;
 

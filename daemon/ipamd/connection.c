@@ -26,7 +26,7 @@ struct connection_user {
 
 /* Something that waits for the peer: since when its number has been the same. */
 struct stand {
-    uint64_t number, since; /* since: ms */
+    uint64_t number, since; /* since: ms; 0: nothing waits */
 };
 
 struct connection {
@@ -385,12 +385,14 @@ void connection_accept(struct connections *all, uv_stream_t *listener)
 
 /* ---- Those that take too long ------------------------------------------------------------------------------------ */
 
-/* How long, in ms, what waits has stood still. */
+/* How long, in ms, what waits has been seen to stand still. */
 static uint64_t stands_still(struct stand *stand, bool waits, uint64_t number, uint64_t now)
 {
-    if (!waits || stand->number != number)
+    if (!waits)
+        stand->since = 0;
+    else if (stand->since == 0 || stand->number != number)
         *stand = (struct stand){number, now};
-    return now - stand->since;
+    return waits ? now - stand->since : 0;
 }
 
 static bool past(uint64_t time, uint64_t timeout)
