@@ -19,7 +19,8 @@ struct kube_watch_callbacks {
     /* A complete list has been delivered: `object` came for everything there is, `deleted` for what went. `count`: objects in it.
      * Comes after the first list and after each relist. */
     void (*listed)(size_t count, void *user);
-    /* The API server can't be reached or refuses; goes on by itself with back-off. Once per trouble; NULL when it is over. */
+    /* The API server can't be reached or refuses; goes on by itself with back-off. Once per trouble; NULL when it is over, and
+     * another error when the trouble becomes one of another reason. May be NULL. */
     void (*trouble)(const struct ipam_error *error, void *user);
 };
 
@@ -31,7 +32,7 @@ struct kube_watch_options {
 
 struct kube_watch *kube_watch_new(struct kube_client *client, const struct kube_watch_options *options,
                                   const struct kube_watch_callbacks *callbacks, void *user);
-/* No callback comes any more but closed(user), from the loop. */
+/* No callback comes any more but closed(user), from the loop. Before the client is closed. */
 void kube_watch_close(struct kube_watch *watch, void (*closed)(void *user), void *user);
 void kube_watch_relist(struct kube_watch *watch);       /* a complete list again, soon */
 bool kube_watch_synced(const struct kube_watch *watch); /* the first list is complete and nothing is in trouble */
