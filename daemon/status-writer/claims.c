@@ -22,8 +22,10 @@ static int compare_addresses(const struct claim *a, const struct claim *b)
 
 RB_HEAD(claims_by_owner, claim);
 RB_HEAD(claims_by_address, claim);
-RB_GENERATE_STATIC(claims_by_owner, claim, by_owner, compare_owners)
-RB_GENERATE_STATIC(claims_by_address, claim, by_address, compare_addresses)
+RB_PROTOTYPE(claims_by_owner, claim, by_owner, compare_owners)
+RB_GENERATE(claims_by_owner, claim, by_owner, compare_owners)
+RB_PROTOTYPE(claims_by_address, claim, by_address, compare_addresses)
+RB_GENERATE(claims_by_address, claim, by_address, compare_addresses)
 
 struct claims {
     struct claims_by_owner by_owner;
@@ -69,7 +71,7 @@ static const char *put(char **at, const char *text)
 static struct claim *claim_new(const Ipam__V1__Claim *message)
 {
     const Ipam__V1__Owner *owner = message->owner;
-    const char *texts[] = {owner->kind,   owner->name,     owner->uid, message->pool, message->requested_address,
+    const char *texts[] = {owner->kind,     owner->name,     owner->uid, message->pool, message->requested_address,
                            message->reason, message->message};
     size_t size = sizeof(struct claim);
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
@@ -92,7 +94,8 @@ static struct claim *claim_new(const Ipam__V1__Claim *message)
 static void claim_insert(struct claims *claims, const Ipam__V1__Claim *message, claims_touched touched, void *user)
 {
     struct claim *claim = claim_new(message);
-    if (message->state == IPAM__V1__CLAIM_STATE__BOUND && ipam_addr_parse(message->address, &claim->address, NULL) < 0) {
+    if (message->state == IPAM__V1__CLAIM_STATE__BOUND &&
+        ipam_addr_parse(message->address, &claim->address, NULL) < 0) {
         free(claim);
         return;
     }
@@ -114,9 +117,8 @@ void claims_apply(struct claims *claims, const Ipam__V1__Claim *message, claims_
     bool holds = message->state == IPAM__V1__CLAIM_STATE__BOUND || message->state == IPAM__V1__CLAIM_STATE__WAITING;
     if (!message->owner || (message->family != IPAM__V1__FAMILY__IPV4 && message->family != IPAM__V1__FAMILY__IPV6))
         return;
-    struct claim *before =
-        claim_get(claims, message->owner->kind, message->owner->name,
-                  message->family == IPAM__V1__FAMILY__IPV6 ? IPAM_IPV6 : IPAM_IPV4);
+    struct claim *before = claim_get(claims, message->owner->kind, message->owner->name,
+                                     message->family == IPAM__V1__FAMILY__IPV6 ? IPAM_IPV6 : IPAM_IPV4);
     /* The end of an earlier claim, which has cooled until now, is not the end of the one that its owner has by now. */
     if (before && !holds && before->id != message->id)
         return;

@@ -108,20 +108,20 @@ static const char *available_text(const struct view *view)
 static void ready(const struct view *view, struct condition *ret)
 {
     const char *remark = *view->pool->message ? "; " : "";
-    *ret = (struct condition){"Ready", "True", "PoolReady",
-                              arena_printf(view->arena, "Pool has %s%s%s%s%s", available_text(view),
-                                           view->pool->spec->paused ? "; it is paused and chooses no address by itself"
-                                                                    : "",
-                                           orphans_text(view), remark, view->pool->message),
-                              0};
+    *ret = (struct condition){
+        "Ready", "True", "PoolReady",
+        arena_printf(view->arena, "Pool has %s%s%s%s%s", available_text(view),
+                     view->pool->spec->paused ? "; it is paused and chooses no address by itself" : "",
+                     orphans_text(view), remark, view->pool->message),
+        0};
 }
 
 static void rejected(const struct view *view, struct condition *ret)
 {
     const char *message = status_advice(view->arena, view->pool->reason, view->pool->message);
     if (view->counts->capacity)
-        message = arena_printf(view->arena, "%s. Until then the specification before stays in force, with %s%s", message,
-                               available_text(view), orphans_text(view));
+        message = arena_printf(view->arena, "%s. Until then the specification before stays in force, with %s%s",
+                               message, available_text(view), orphans_text(view));
     *ret = (struct condition){"Ready", "False", status_reason(view->arena, view->pool->reason), message, 0};
 }
 
@@ -152,12 +152,16 @@ static void exhausted(const struct view *view, struct condition *ret)
     if (view->counts->capacity == 0)
         *ret = (struct condition){"Exhausted", "Unknown", "PoolNotReady", "Pool has no addresses to give yet", 0};
     else if (all || ipv4 || ipv6)
-        *ret = (struct condition){
-            "Exhausted", "True", "PoolExhausted",
-            arena_printf(view->arena, "Pool has no free %saddress (%" PRIu64 " of %" PRIu64 " allocated, %" PRIu64 " cooling); %s",
-                         all ? "" : ipv4 ? "ipv4 " : "ipv6 ", of->allocated, of->capacity, of->cooling,
-                         "delete VIPs that are no longer needed, or add addresses to the pool"),
-            0};
+        *ret = (struct condition){"Exhausted", "True", "PoolExhausted",
+                                  arena_printf(view->arena,
+                                               "Pool has no free %saddress (%" PRIu64 " of %" PRIu64
+                                               " allocated, %" PRIu64 " cooling); %s",
+                                               all    ? ""
+                                               : ipv4 ? "ipv4 "
+                                                      : "ipv6 ",
+                                               of->allocated, of->capacity, of->cooling,
+                                               "delete VIPs that are no longer needed, or add addresses to the pool"),
+                                  0};
 }
 
 /* ---- The whole ----------------------------------------------------------------------------------------------------- */
@@ -217,7 +221,8 @@ static bool is_of(const Ipam__V1__Pool *pool, const json_t *object)
     return !*pool->spec->uid || strcmp(pool->spec->uid, status_text(object, "metadata", "uid")) == 0;
 }
 
-static void set_all(const struct view *view, const struct condition conditions[2], int64_t now, struct status_update *ret)
+static void set_all(const struct view *view, const struct condition conditions[2], int64_t now,
+                    struct status_update *ret)
 {
     bool truncated;
     set_counts(view, ret);

@@ -54,9 +54,7 @@ const json_t *status_condition(const json_t *conditions, const char *type)
 {
     size_t i;
     json_t *condition;
-    json_array_foreach (conditions, i, condition)
-        if (has_type(condition, type))
-            return condition;
+    json_array_foreach(conditions, i, condition) if (has_type(condition, type)) return condition;
     return NULL;
 }
 
@@ -141,9 +139,8 @@ static json_t *condition_json(const json_t *before, const struct condition *want
     const char *since = text_of(json_object_get(before, "lastTransitionTime"));
     if (!*since || strcmp(text_of(json_object_get(before, "status")), wanted->status) != 0)
         since = status_time(now, text);
-    json_t *condition =
-        json_pack("{s:s, s:s, s:s, s:O, s:s}", "type", wanted->type, "status", wanted->status, "reason", wanted->reason,
-                  "message", message, "lastTransitionTime", since);
+    json_t *condition = json_pack("{s:s, s:s, s:s, s:O, s:s}", "type", wanted->type, "status", wanted->status, "reason",
+                                  wanted->reason, "message", message, "lastTransitionTime", since);
     if (wanted->observed_generation > 0)
         json_object_set_new(condition, "observedGeneration", json_integer(wanted->observed_generation));
     return condition;
@@ -154,8 +151,8 @@ static void condition_set(json_t *list, const struct condition *wanted, int64_t 
 {
     const json_t *before = status_condition(list, wanted->type);
     json_t *message = message_string(wanted->message);
-    json_t *condition = before && says(before, wanted, message) ? json_deep_copy(before)
-                                                                : condition_json(before, wanted, message, now);
+    json_t *condition =
+        before && says(before, wanted, message) ? json_deep_copy(before) : condition_json(before, wanted, message, now);
     json_decref(message);
     bool placed = false;
     for (size_t i = 0; i < json_array_size(list);) {
@@ -210,7 +207,8 @@ json_t *status_residue(const json_t *patch, const json_t *object)
     const json_t *status = json_object_get(object, "status");
     json_t *residue = NULL, *value;
     const char *field;
-    json_object_foreach ((json_t *)(uintptr_t)patch, field, value) {
+    json_object_foreach((json_t *)(uintptr_t)patch, field, value)
+    {
         if (same(value, json_object_get(status, field)))
             continue;
         if (!residue)

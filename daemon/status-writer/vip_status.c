@@ -11,10 +11,10 @@ static const enum ipam_family families[FAMILIES] = {IPAM_IPV4, IPAM_IPV6};
 struct vip {
     const json_t *object, *status, *bound; /* bound: the condition as it is */
     const char *name, *uid;
-    const struct claim *claims[FAMILIES];  /* of this object; NULL: none */
-    const char *shown[FAMILIES];           /* in the status now; "": none */
-    bool ours[FAMILIES];                   /* and put there by us */
-    const char *given[FAMILIES];           /* to stand there; "": none */
+    const struct claim *claims[FAMILIES]; /* of this object; NULL: none */
+    const char *shown[FAMILIES];          /* in the status now; "": none */
+    bool ours[FAMILIES];                  /* and put there by us */
+    const char *given[FAMILIES];          /* to stand there; "": none */
     struct arena *arena;
 };
 
@@ -148,7 +148,8 @@ static void condition_waiting(const struct vip *vip, struct condition *ret)
     const struct claim *second = vip->claims[1];
     const char *message = status_advice(vip->arena, first->reason, first->message);
     if (second != first && second && !is_bound(second) && strcmp(first->message, second->message) != 0)
-        message = arena_printf(vip->arena, "%s. %s", message, status_advice(vip->arena, second->reason, second->message));
+        message =
+            arena_printf(vip->arena, "%s. %s", message, status_advice(vip->arena, second->reason, second->message));
     for (int i = 0; i < FAMILIES; i++)
         if (is_bound(vip->claims[i]))
             message = arena_printf(vip->arena, "%s. Address %s is kept", message, vip->given[i]);
@@ -210,8 +211,10 @@ static bool decide_unclaimed(struct vip *vip, const struct claims *claims, struc
                               status_generation(vip->object)};
     if (taker) {
         ret->reason = "AddressInUse";
-        ret->message = arena_printf(vip->arena, "address in use: %s/%s holds the address that this VIP had; ask for another address, or release it first",
-                                    taker->kind, taker->name);
+        ret->message = arena_printf(
+            vip->arena,
+            "address in use: %s/%s holds the address that this VIP had; ask for another address, or release it first",
+            taker->kind, taker->name);
     }
     return true;
 }
@@ -238,9 +241,8 @@ static void add_events(const struct vip *vip, const struct condition *bound, str
 void vip_status(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
                 struct status_update *ret)
 {
-    struct vip vip = {.name = status_text(object, "metadata", "name"),
-                      .uid = status_text(object, "metadata", "uid"),
-                      .arena = arena};
+    struct vip vip = {
+        .name = status_text(object, "metadata", "name"), .uid = status_text(object, "metadata", "uid"), .arena = arena};
     struct condition bound;
     *ret = (struct status_update){.status = NULL};
     read_status(&vip, object);
