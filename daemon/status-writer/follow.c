@@ -67,7 +67,8 @@ static void on_synced(uint64_t revision, void *user)
     follow->attempts = 0;
     if (fresh)
         follow->callbacks->fresh(follow->user);
-    follow->callbacks->synced(follow->user);
+    if (!follow->closing)
+        follow->callbacks->synced(follow->user);
 }
 
 static void on_trouble(const struct ipam_error *error, void *user)

@@ -107,25 +107,47 @@ static json_t *trim(const json_t *json, enum object_kind kind)
                      pick(json_object_get(json, "status"), info->status_keys));
 }
 
+static const struct ipam_addr no_addresses[2] = {{.family = IPAM_FAMILY_NONE}, {.family = IPAM_FAMILY_NONE}};
+
+static void index_set(struct objects *objects, struct shown shown[2], const struct ipam_addr now[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (shown[i].address.family != IPAM_FAMILY_NONE)
+            RB_REMOVE(objects_shown, &objects->shown, &shown[i]);
+        shown[i].address = now[i];
+        if (now[i].family != IPAM_FAMILY_NONE)
+            RB_INSERT(objects_shown, &objects->shown, &shown[i]);
+    }
+}
+
 static void index_shown(struct objects *objects, struct object *object, const json_t *json)
 {
-    struct ipam_addr now[2] = {{.family = IPAM_FAMILY_NONE}, {.family = IPAM_FAMILY_NONE}};
+    struct ipam_addr now[2];
+    memcpy(now, no_addresses, sizeof(now));
     if (json && object->kind == OBJECT_VIP)
         vip_status_shown(json, now);
-    for (int i = 0; i < 2; i++) {
-        struct shown *shown = &object->shown[i];
-        if (shown->address.family != IPAM_FAMILY_NONE)
-            RB_REMOVE(objects_shown, &objects->shown, shown);
-        shown->address = now[i];
-        if (shown->address.family != IPAM_FAMILY_NONE)
-            RB_INSERT(objects_shown, &objects->shown, shown);
-    }
+    index_set(objects, object->shown, now);
+}
+
+void objects_expect(struct objects *objects, struct object *object, const struct ipam_addr coming[2])
+{
+    index_set(objects, object->coming, coming);
+}
+
+void objects_settle(struct objects *objects, struct object *object)
+{
+    index_set(objects, object->coming, no_addresses);
 }
 
 struct object *objects_showing(struct objects *objects, const struct ipam_addr *address, const struct object *object)
 {
-    struct shown key = {.address = *address};
-    struct shown *shown = RB_NFIND(objects_shown, &objects->shown, &key);
+    struct shown *shown = RB_ROOT(&objects->shown), *found = NULL;
+    while (shown) { /* the first with the address; the rest follow it */
+        bool before = ipam_addr_compare(&shown->address, address) < 0;
+        found = before ? found : shown;
+        shown = before ? RB_RIGHT(shown, node) : RB_LEFT(shown, node);
+    }
+    shown = found;
     while (shown && shown->object == object)
         shown = RB_NEXT(objects_shown, &objects->shown, shown);
     return shown && ipam_addr_equal(&shown->address, address) ? shown->object : NULL;
@@ -141,6 +163,7 @@ static struct object *object_new(struct objects *objects, enum object_kind kind,
     object->uid = mem_strdup("");
     object->version = mem_strdup("");
     object->shown[0].object = object->shown[1].object = object;
+    object->coming[0].object = object->coming[1].object = object;
     RB_INSERT(objects_by_name, &objects->by_name, object);
     objects->count[kind]++;
     return object;
@@ -150,6 +173,7 @@ void objects_remove(struct objects *objects, struct object *object)
 {
     objects_unqueue(objects, object);
     index_shown(objects, object, NULL);
+    objects_settle(objects, object);
     RB_REMOVE(objects_by_name, &objects->by_name, object);
     objects->count[object->kind]--;
     ranges_done(&object->ranges);
@@ -194,7 +218,7 @@ static void object_renew(struct object *object, const char *uid)
     set_text(&object->uid, uid);
     free(object->residue);
     object->residue = NULL;
-    object->changed = object->gone = false;
+    object->changed = object->gone = object->unsure = false;
     object->strikes = object->attempts = 0;
     object->last_write = object->rest_until = object->calm_until = 0;
 }

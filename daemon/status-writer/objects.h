@@ -27,7 +27,7 @@ struct object_kind_info {
 
 extern const struct object_kind_info object_kinds[OBJECT_KINDS];
 
-/* An address in the status of a VIP that is ours there. */
+/* An address in the status of a VIP that is ours there, or is about to stand there. */
 struct shown {
     RB_ENTRY(shown) node;
     struct ipam_addr address; /* family IPAM_FAMILY_NONE: not in the index */
@@ -37,19 +37,21 @@ struct shown {
 struct object {
     RB_ENTRY(object) by_name, by_due;
     enum object_kind kind;
-    char *name, *uid, *version; /* version: resourceVersion */
-    char *seen;                 /* compact JSON of metadata, spec and status as far as they matter */
-    char *residue;              /* patch that the server took without keeping it; NULL: none */
-    struct shown shown[2];
-    struct ranges ranges; /* of a pool, as it was when it was read last */
+    char *name, *uid, *version;       /* version: resourceVersion */
+    char *seen;                       /* compact JSON of metadata, spec and status as far as they matter */
+    char *residue;                    /* patch that the server took without keeping it; NULL: none */
+    struct shown shown[2], coming[2]; /* coming: of a patch whose outcome is not known yet */
+    struct ranges ranges;             /* of a pool, as it was when it was read last */
 
     uint64_t due, order; /* its place in the queue */
     bool queued;
-    bool in_flight; /* a call about it is under way */
-    bool again;     /* marked while in flight */
-    bool changed;   /* ipamd's state of it changed since the last write */
-    bool gone;      /* deleted while in flight: freed when that ends */
-    bool troubled;  /* a trouble about it was told */
+    bool in_flight; /* it has a turn (turn.h) */
+    struct turn *turn;
+    bool again;    /* marked while in flight */
+    bool unsure;   /* what is seen may be old: it is read before it is written */
+    bool changed;  /* ipamd's state of it changed since the last write */
+    bool gone;     /* deleted while in flight: freed when that ends */
+    bool troubled; /* a trouble about it was told */
 
     uint64_t last_write; /* 0: none */
     uint64_t rest_until; /* not before: rate of a pool, back-off after an error */
@@ -71,6 +73,11 @@ void objects_remove(struct objects *objects, struct object *object);
 /* Every object of a kind: NULL gives the first, and NULL comes after the last. */
 struct object *objects_next(struct objects *objects, enum object_kind kind, struct object *object);
 size_t objects_count(const struct objects *objects, enum object_kind kind);
+
+/* Until objects_settle the object's status may show these, too. */
+void objects_expect(struct objects *objects, struct object *object, const struct ipam_addr coming[2]);
+
+void objects_settle(struct objects *objects, struct object *object);
 
 /* A VIP other than `object` whose status shows the address as ours; NULL: none. */
 struct object *objects_showing(struct objects *objects, const struct ipam_addr *address, const struct object *object);
