@@ -210,7 +210,7 @@ def test_without_the_right_to_write_it_says_which_one_is_missing(kube, daemon, s
 
 
 @pytest.mark.seconds(120)
-def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(kube, daemon, status_writers, proxies, recorder):
+def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(kube, daemon, proxies, status_writers, recorder):
     proxy = proxies()
     parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
     parts.make_pool("main-vip-pool", "10.200.0.0/24")
