@@ -96,6 +96,28 @@ def build(preset):
     return ROOT / "build" / preset
 
 
+def run_shown(command, timeout):
+    """Like run(), for what takes long and tells how far it is: its output goes to the terminal as it comes."""
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    running.add(process.pid)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+    finally:
+        running.discard(process.pid)
+
+
+def api_server():
+    """What the e2e tests stand on; kube-apiserver is built once and stays in a cache folder."""
+    for command in (["bash", ".ci/install", "e2e", "kubectl"], ["tests/e2e/build-apiserver"]):
+        status = run_shown(command, timeout=2400)
+        if status != 0:
+            raise BuildFailed(f"{' '.join(command)}: {'timed out' if status is None else f'exit status {status}'}, see above")
+
+
 # ---- C tests ------------------------------------------------------------------------------------------------------
 
 TAP_RESULT = re.compile(r"^(not )?ok \d+ (?:- )?(# SKIP )?(.*)$")
@@ -187,8 +209,11 @@ class PyTests:
     arguments: list
     env: dict = dataclasses.field(default_factory=dict)
     timeout: int = 1200
+    needs: tuple = ()  # functions that raise BuildFailed
 
     def run(self):
+        for make in self.needs:
+            make()
         folder = build(self.preset)
         begin = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
@@ -226,19 +251,23 @@ def errors_page_is_up_to_date():
     return output if status != 0 else ""
 
 
-def packages_are_listed_once_with_a_known_group():
+GROUP = "(build|test|node|bench|e2e|kubectl|apiserver)"
+
+
+def packages_are_listed_once_with_known_groups():
     seen, wrong = set(), []
     for line in (ROOT / ".ci/packages").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
-        if not re.fullmatch(r"(build|test|bench|node) [a-z0-9.+-]+", line) or line.split()[1] in seen:
+        if not re.fullmatch(rf"{GROUP}(,{GROUP})* [a-z0-9.+-]+", line) or line.split()[1] in seen:
             wrong.append(line)
         seen.add(line.split()[-1])
     return "\n".join(wrong)
 
 
 def shell_scripts_parse():
-    wrong = [run(["bash", "-n", name], timeout=10)[1] for name in ("run", "test", ".ci/run", ".ci/install")]
+    wrong = [run(["bash", "-n", name], timeout=10)[1]
+             for name in ("run", "test", ".ci/run", ".ci/install", "tests/e2e/build-apiserver")]
     return "".join(wrong)
 
 
@@ -287,7 +316,7 @@ class Suite:
 
 SUITES = (
     Suite("format", "sources formatted, generated pages up to date, package list and scripts sound",
-          (Checks((sources_are_formatted, errors_page_is_up_to_date, packages_are_listed_once_with_a_known_group,
+          (Checks((sources_are_formatted, errors_page_is_up_to_date, packages_are_listed_once_with_known_groups,
                    shell_scripts_parse)),)),
     Suite("unit", "each layer alone, in C", (CTests("release", NOT_MODEL),)),
     Suite("model", "a million random operations against a naive model", (CTests("release", r"model"),)),
@@ -304,6 +333,8 @@ SUITES = (
           (CTests("tsan", LOOPS),
            PyTests("tsan", ["tests/integration", "tests/crash", "-m", "threads"],
                    {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6"}))),
+    Suite("e2e", "ipamd's Kubernetes processes against a real API server, with kubectl",
+          (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,)),)),
     Suite("bench", "tables of figures beside their yardsticks", (Program("release", [PYTHON, "tests/bench/run.py"]),),
           default=False),
 )

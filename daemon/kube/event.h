@@ -16,6 +16,7 @@ struct kube_object_ref {
 
 enum kube_event_type { KUBE_EVENT_NORMAL, KUBE_EVENT_WARNING };
 
+/* Close before the client. What is being written is waited for, a few seconds at most; then closed(user) from the loop. */
 struct kube_events *kube_events_new(struct kube_client *client,
                                     const char *component /* "ipam-status-writer"; borrowed */);
 void kube_events_close(struct kube_events *events, void (*closed)(void *user), void *user);

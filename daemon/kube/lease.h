@@ -21,7 +21,7 @@ struct kube_lease_options {
 struct kube_lease_callbacks {
     void (*acquired)(void *user);
     void (*lost)(const struct ipam_error *error, void *user);
-    void (*trouble)(const struct ipam_error *error, void *user); /* as in watch.h */
+    void (*trouble)(const struct ipam_error *error, void *user); /* as in watch.h; must not close the lease */
 };
 
 struct kube_lease *kube_lease_new(struct kube_client *client, const struct kube_lease_options *options,

@@ -55,7 +55,8 @@ int program_main(const struct program_role *role, int argc, char *argv[], void *
 void program_stopped(struct program *program); /* after stop, once each */
 
 /* Ends the process with --once when all is done (error NULL: exit status 0), or because it can't go on
- * (ipam_error_exit_code, and the error is logged). stop comes yet. */
+ * (ipam_error_exit_code, and the error is logged). stop comes yet, maybe from
+ * within this call. */
 void program_finish(struct program *program, const struct ipam_error *error);
 
 /* Something (`what`: "proxyvips", "pool main-vip-pool"; copied) is in trouble, or with NULL well again. Logged once when it

@@ -1,4 +1,4 @@
-"""ipamd as a process: started and waited for by its own READY=1, stopped, killed, and read for sanitizer reports."""
+"""Our programs as processes, ipamd first of all: started and waited for by its own READY=1, stopped, killed, and read for sanitizer reports."""
 import contextlib
 import ctypes
 import os
@@ -54,27 +54,24 @@ class Notifications:
             os.unlink(self.path)
 
 
-class Daemon:
-    """One ipamd with a socket and a state directory of its own. Restartable; the state stays until close()."""
+class Process:
+    """One of our programs with a folder of its own. Restartable; the folder stays until remove()."""
 
-    def __init__(self, state_dir=None):
-        self.folder = Path(tempfile.mkdtemp(prefix="ipamd-"))
+    def __init__(self, name="ipamd"):
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self.folder.chmod(0o755)
-        self.socket = self.folder / "ipamd.sock"
-        self.events = self.folder / "events.sock"
-        self.state_dir = Path(state_dir) if state_dir else self.folder / "state"
         self.log_path = self.folder / "log"
         self.process = None
         self.notifications = None
-        self.channels = []
         self.killed_on_purpose = False
         self.expected_report = False
 
-    # -- Process
-
     def command(self, *options):
-        return [str(IPAMD), "--socket", str(self.socket), "--events", str(self.events), "--state-dir",
-                str(self.state_dir), *options]
+        raise NotImplementedError
+
+    def close_channels(self):
+        """Whoever has connections to the process closes them here, before it ends."""
 
     def start(self, *options, wrap=(), env=None, timeout=30, ready=True):
         """Starts it, wrapped in another command if wanted, and waits until it says that it serves."""
@@ -88,7 +85,7 @@ class Daemon:
                 [*wrap, *self.command(*options)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "NOTIFY_SOCKET": self.notifications.path, **(env or {})}, preexec_fn=die_with_parent)
         if ready and not self.wait_ready(timeout):
-            raise AssertionError(f"ipamd did not get ready\n{self.log()}")
+            raise AssertionError(f"{self.name} did not get ready\n{self.log()}")
         return self
 
     def wait_ready(self, timeout=30):
@@ -128,7 +125,43 @@ class Daemon:
             assert time.monotonic() < end, f"the log never said {pattern!r}:\n{self.log()}"
             time.sleep(0.02)
 
-    # -- Calls
+    def close(self):
+        """Stops what still runs, takes the files away, and returns what went wrong: reports and odd exit statuses."""
+        wrong = []
+        self.close_channels()
+        if self.alive():
+            try:
+                status = self.stop()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                status = "none: it hung at SIGTERM"
+            if status != 0:
+                wrong.append(f"exit status {status} at SIGTERM")
+        elif self.process and self.process.returncode < 0 and not self.killed_on_purpose:
+            wrong.append(f"died of signal {-self.process.returncode}")
+        if REPORTS.search(self.log()) and not self.expected_report:
+            wrong.append("its log has a report of a defect")
+        if self.notifications:
+            self.notifications.close()
+        return wrong
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Daemon(Process):
+    """One ipamd with a socket and a state directory of its own. Restartable; the state stays until remove()."""
+
+    def __init__(self, state_dir=None):
+        super().__init__()
+        self.socket = self.folder / "ipamd.sock"
+        self.events = self.folder / "events.sock"
+        self.state_dir = Path(state_dir) if state_dir else self.folder / "state"
+        self.channels = []
+
+    def command(self, *options):
+        return [str(IPAMD), "--socket", str(self.socket), "--events", str(self.events), "--state-dir",
+                str(self.state_dir), *options]
 
     def target(self):
         return f"unix:{self.socket}"
@@ -154,31 +187,6 @@ class Daemon:
         assert not REPORTS.search(done.stderr), f"ipamc {arguments}: {done.stderr}"
         assert not check or done.returncode == 0, f"ipamc {arguments}: status {done.returncode}\n{done.stderr}"
         return done
-
-    # -- The end
-
-    def close(self):
-        """Stops what still runs, takes the files away, and returns what went wrong: reports and odd exit statuses."""
-        wrong = []
-        self.close_channels()
-        if self.alive():
-            try:
-                status = self.stop()
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                status = "none: it hung at SIGTERM"
-            if status != 0:
-                wrong.append(f"exit status {status} at SIGTERM")
-        elif self.process and self.process.returncode < 0 and not self.killed_on_purpose:
-            wrong.append(f"died of signal {-self.process.returncode}")
-        if REPORTS.search(self.log()) and not self.expected_report:
-            wrong.append("its log has a report of a defect")
-        if self.notifications:
-            self.notifications.close()
-        return wrong
-
-    def remove(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class WithDeadline:

@@ -44,23 +44,27 @@ def pytest_runtest_makereport(item, call):
     setattr(item, f"report_{call.when}", outcome.get_result())
 
 
-@pytest.fixture
-def daemons(request):
-    """Makes daemons; all are stopped at the end, and the test fails if one left a report or an odd exit status."""
+def factory(request, kind):
+    """Makes processes; all are stopped at the end, and the test fails if one left a report or an odd exit status."""
     made = []
 
-    def make(**arguments):
-        made.append(Daemon(**arguments))
+    def make(*arguments, **options):
+        made.append(kind(*arguments, **options))
         return made[-1]
 
     yield make
-    wrong = [f"{daemon.folder.name}: {problem}" for daemon in made for problem in daemon.close()]
+    wrong = [f"{process.folder.name}: {problem}" for process in made for problem in process.close()]
     if wrong or getattr(request.node, "report_call", None) and request.node.report_call.failed:
-        for daemon in made:
-            print(f"---- log of {daemon.folder.name}\n{daemon.log()[-20000:]}")
-    for daemon in made:
-        daemon.remove()
+        for process in made:
+            print(f"---- log of {process.folder.name}\n{process.log()[-20000:]}")
+    for process in made:
+        process.remove()
     assert not wrong, "; ".join(wrong)
+
+
+@pytest.fixture
+def daemons(request):
+    yield from factory(request, Daemon)
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "integration")]
+
+from harness.fixtures import *  # noqa: E402,F401,F403
+from cluster.fixtures import *  # noqa: E402,F401,F403
