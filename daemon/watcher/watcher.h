@@ -50,26 +50,28 @@ struct watcher {
     unsigned int listings[2];      /* complete lists so far */
     struct kept_tree objects[2];
     size_t n_objects[2]; /* present */
+    size_t n_kept;       /* those, and gone ones that still have something */
     struct work work;
 
     enum watcher_state state;
     enum phase phase;
     bool resync, sweep; /* wanted */
     unsigned int sweep_after[2]; /* listings that a sweep waits for */
-    bool swept;         /* nothing is left to be confirmed */
+    unsigned int judged[2];      /* listings at the last verdict */
+    bool swept;                  /* nothing is left to be confirmed */
+    bool anchored;               /* the cluster was found to be the right one in this turn */
+    size_t n_freeing;            /* RPCs under way for what no object stands for */
+    struct reading *reading;     /* NULL: none */
     uint64_t sync_began; /* ms */
     struct guard guard;
-    struct ipam_error held; /* why not; reason NONE: all is well */
 
-    bool ipamd_up;
-    struct ipam_error ipamd_error;
+    bool ipamd_up, heartbeat_under_way;
     int64_t ipamd_started; /* ns; 0: not known yet */
     uint64_t revision;     /* of ipamd, as seen last */
     struct ipam_subscriber *subscriber;
 
     uv_timer_t pump, heartbeat, sweeper;
     bool woken; /* refused ones are to be asked again with the next pump */
-    size_t n_refused;
     struct {
         uint64_t since;
         unsigned int lines, dropped;
@@ -116,6 +118,7 @@ void job_refused(struct watcher *w, struct kept *kept, const struct ipam_error *
 
 /* sync.c */
 void sync_begin(struct watcher *w);
+void reading_cancel(struct watcher *w);
 void sync_step(struct watcher *w); /* the queue is empty: the next phase */
 void sweep_request(struct watcher *w, uint64_t delay_ms);
 bool sweep_is_due(const struct watcher *w);
