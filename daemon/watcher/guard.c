@@ -57,22 +57,24 @@ void guard_judge(struct guard *guard, const struct guard_limits *limits, struct 
 
 static void explain_cluster(const struct guard_verdict *verdict, size_t n_objects, struct ipam_error *ret)
 {
-    ipam_error_set(ret, IPAM_REASON_OTHER_CLUSTER,
-                   "ipamd holds %zu claims and %zu pools of Kubernetes objects, and none of their uids is among the %zu "
-                   "objects of this %s cluster: nothing is applied or released; check --kubeconfig and --context, or if "
-                   "this is the right cluster, start ipam-watcher with --accept-cluster",
-                   verdict->records[GUARD_CLAIM], verdict->records[GUARD_POOL], n_objects, n_objects ? "other" : "empty");
+    ipam_error_set(
+        ret, IPAM_REASON_OTHER_CLUSTER,
+        "ipamd holds %zu claims and %zu pools of Kubernetes objects, and none of their uids is among the %zu "
+        "objects of this %s cluster: nothing is applied or released; check --kubeconfig and --context, or if "
+        "this is the right cluster, start ipam-watcher with --accept-cluster",
+        verdict->records[GUARD_CLAIM], verdict->records[GUARD_POOL], n_objects, n_objects ? "other" : "empty");
 }
 
 static void explain_share(const struct guard_verdict *verdict, const struct guard_limits *limits, enum guard_kind kind,
                           struct ipam_error *ret)
 {
-    ipam_error_set(ret, IPAM_REASON_LIMIT_EXCEEDED,
-                   "%zu of %zu %s have no object in the cluster any more, which is more than --max-release-count %" PRIu64
-                   " and --max-release-share %" PRIu64 " %% allow at one go: none of them is released; if that is right, "
-                   "raise the share, or release them with ipamc",
-                   verdict->absent[kind], verdict->records[kind], kind == GUARD_POOL ? "pools" : "claims",
-                   limits->count, limits->share);
+    ipam_error_set(
+        ret, IPAM_REASON_LIMIT_EXCEEDED,
+        "%zu of %zu %s have no object in the cluster any more, which is more than --max-release-count %" PRIu64
+        " and --max-release-share %" PRIu64 " %% allow at one go: none of them is released; if that is right, "
+        "raise the share, or release them with ipamc",
+        verdict->absent[kind], verdict->records[kind], kind == GUARD_POOL ? "pools" : "claims", limits->count,
+        limits->share);
 }
 
 bool guard_explain(const struct guard_verdict *verdict, const struct guard_limits *limits, size_t n_objects,

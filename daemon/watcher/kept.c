@@ -9,7 +9,6 @@ static int kept_compare(const struct kept *a, const struct kept *b)
     return strcmp(a->name, b->name);
 }
 
-#pragma GCC diagnostic ignored "-Wmissing-prototypes"
 RB_GENERATE(kept_tree, kept, link, kept_compare)
 
 struct kept *kept_find(struct kept_tree *tree, const char *name)
@@ -66,8 +65,8 @@ static bool take_request(struct kept *kept, const ProtobufCMessage *message)
     uint8_t *packed = message ? mem_alloc(size + 1) : NULL;
     if (message)
         protobuf_c_message_pack(message, packed);
-    bool same = !packed == !kept->request && size == kept->request_size &&
-                (!size || memcmp(packed, kept->request, size) == 0);
+    bool same =
+        !packed == !kept->request && size == kept->request_size && (!size || memcmp(packed, kept->request, size) == 0);
     free(kept->request);
     kept->request = packed;
     kept->request_size = size;
@@ -108,8 +107,8 @@ bool kept_update(struct kept *kept, const json_t *object, const struct object_id
     bool was_readable = kept->readable, changed = take_identity(kept, id);
     *ret_error = (struct ipam_error){0};
     ret_ignored[0] = '\0';
-    changed |= kept->kind == KEPT_POOL ? take_pool(kept, object, ret_error)
-                                       : take_vip(kept, object, ret_error, ret_ignored);
+    changed |=
+        kept->kind == KEPT_POOL ? take_pool(kept, object, ret_error) : take_vip(kept, object, ret_error, ret_ignored);
     return changed || was_readable != kept->readable;
 }
 

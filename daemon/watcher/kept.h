@@ -24,14 +24,14 @@ struct kept {
     char created[24];
     uint8_t *request; /* packed AllocateRequest or PoolSpec; NULL: nothing is asked for, or the object can't be read */
     size_t request_size;
-    bool present;    /* the object exists */
-    bool readable;   /* else what ipamd has stays as it is */
-    bool deleting;   /* with deletionTimestamp */
-    bool finalizer;  /* a pool's has our finalizer */
-    bool paused;     /* a pool's automatic choice waits for the end of the sync */
-    bool in_spec;    /* a VIP asks for a certain address */
-    uint8_t wanted;  /* families a VIP asks for: bit 0 IPv4, bit 1 IPv6 */
-    uint8_t held;    /* the same bits: what ipamd had bound for it when it was read last */
+    bool present;   /* the object exists */
+    bool readable;  /* else what ipamd has stays as it is */
+    bool deleting;  /* with deletionTimestamp */
+    bool finalizer; /* a pool's has our finalizer */
+    bool paused;    /* a pool's automatic choice waits for the end of the sync */
+    bool in_spec;   /* a VIP asks for a certain address */
+    uint8_t wanted; /* families a VIP asks for: bit 0 IPv4, bit 1 IPv6 */
+    uint8_t held;   /* the same bits: what ipamd had bound for it when it was read last */
     enum kept_outcome outcome;
     struct ipam_addr recorded[2]; /* IPv4, IPv6: what status said last, also when it says nothing by now */
     struct ipam_error *refusal;   /* while it is looked at why; NULL: none yet */

@@ -22,8 +22,8 @@ static void finalizer_is_set(struct watcher *w, struct kept *kept, bool wanted)
 }
 
 /* 404: it is gone, and its deletion comes by the watch. 409: it has changed meanwhile; again, from what it is now. */
-static void api_failed(struct watcher *w, struct kept *kept, const char *method,
-                       const struct kube_response *response, const struct ipam_error *error)
+static void api_failed(struct watcher *w, struct kept *kept, const char *method, const struct kube_response *response,
+                       const struct ipam_error *error)
 {
     char *path = kube_path(POOLS_PATH, kept->name);
     struct kube_request request = {.method = method, .path = path};
@@ -64,8 +64,7 @@ static void on_got(struct watcher *w, struct kept *kept, const struct kube_respo
     }
     json_t *patch = finalizer_patch(response->body, !kept->deleting);
     char *path = kube_path(POOLS_PATH, kept->name);
-    struct kube_request request = {
-        .method = "PATCH", .path = path, .content_type = KUBE_MERGE_PATCH, .body = patch};
+    struct kube_request request = {.method = "PATCH", .path = path, .content_type = KUBE_MERGE_PATCH, .body = patch};
     if (patch)
         api_request(w, kept, &request, on_patched);
     else
@@ -86,7 +85,8 @@ static void finalizer_change(struct watcher *w, struct kept *kept)
 
 static const char *state_name(Ipam__V1__PoolState state)
 {
-    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(&ipam__v1__pool_state__descriptor, (int)state);
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&ipam__v1__pool_state__descriptor, (int)state);
     return value ? value->name : "";
 }
 

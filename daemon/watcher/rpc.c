@@ -49,8 +49,8 @@ void rpc_call(struct watcher *w, struct kept *kept, const char *path, const Prot
 {
     struct rpc *rpc = mem_zalloc(sizeof *rpc);
     *rpc = (struct rpc){.watcher = w, .kept = kept, .done = done};
-    rpc->pending = ipam_channel_call(program_channel(w->program), path, request, reply_type, timeout_ms, on_reply, rpc,
-                                     NULL);
+    rpc->pending =
+        ipam_channel_call(program_channel(w->program), path, request, reply_type, timeout_ms, on_reply, rpc, NULL);
     if (!rpc->pending)
         abort(); /* out of memory: as everywhere (arena.h) */
     TAILQ_INSERT_TAIL(&w->rpcs, rpc, link);

@@ -213,7 +213,7 @@ static void tell_held(struct watcher *w, const struct guard_verdict *verdict, co
 {
     struct ipam_error error;
     bool held = guard_explain(verdict, limits, w->n_objects[0] + w->n_objects[1], &error);
-    w->counters->held_back = !held                   ? 0
+    w->counters->held_back = !held                    ? 0
                              : verdict->other_cluster ? verdict->records[0] + verdict->records[1]
                                                       : (verdict->held[0] ? verdict->absent[0] : 0) +
                                                             (verdict->held[1] ? verdict->absent[1] : 0);
@@ -250,7 +250,7 @@ static void go_on(struct watcher *w, bool sync)
     struct kept *kept;
     for (int kind = KEPT_POOL; kind <= KEPT_VIP; kind++)
         RB_FOREACH(kept, kept_tree, &w->objects[kind])
-            work_remove(&w->work, &kept->work);
+    work_remove(&w->work, &kept->work);
     pause_for_lost_addresses(w);
     w->state = STATE_SYNCING;
     begin_phase(w, PHASE_POOLS);

@@ -36,11 +36,11 @@ int object_identify(const json_t *object, struct object_id *ret, struct ipam_err
 
 /* What a VIP wants. */
 struct vip_wish {
-    bool asks; /* false: neither a pool nor an address is given: nothing is to be allocated */
+    bool asks;                         /* false: neither a pool nor an address is given: nothing is to be allocated */
     Ipam__V1__AllocateRequest request; /* without preferred addresses */
     Ipam__V1__Owner owner;             /* request.owner points here, so a wish is never copied */
-    struct ipam_addr recorded[2];      /* what status.allocatedAddress and allocatedIPv6Address say; none: family NONE */
-    char ignored[160];                 /* a field that has no effect, and what to write instead; "" */
+    struct ipam_addr recorded[2]; /* what status.allocatedAddress and allocatedIPv6Address say; none: family NONE */
+    char ignored[160];            /* a field that has no effect, and what to write instead; "" */
 };
 
 /* -1 with INVALID_REQUEST: which field is wrong, and what to write instead. */

@@ -192,8 +192,7 @@ static void on_allocated(struct watcher *w, struct kept *kept, const ProtobufCMe
 
 static void allocate(struct watcher *w, struct kept *kept)
 {
-    Ipam__V1__AllocateRequest *request =
-        ipam__v1__allocate_request__unpack(NULL, kept->request_size, kept->request);
+    Ipam__V1__AllocateRequest *request = ipam__v1__allocate_request__unpack(NULL, kept->request_size, kept->request);
     char texts[2][IPAM_ADDR_TEXT_MAX], **preferred[2];
     if (!request)
         abort(); /* what we packed can be unpacked, so memory ran out */

@@ -214,8 +214,7 @@ static void on_status(struct watcher *w, struct kept *unused, const ProtobufCMes
     w->ipamd_up = !error && status->store_available;
     if (error)
         return;
-    int64_t started =
-        status->started_at ? status->started_at->seconds * 1000000000 + status->started_at->nanos : 1;
+    int64_t started = status->started_at ? status->started_at->seconds * 1000000000 + status->started_at->nanos : 1;
     if (w->ipamd_started && (started != w->ipamd_started || status->revision < w->revision)) {
         log_info("ipamd was started anew: syncing with it");
         w->resync = true;
@@ -274,7 +273,7 @@ static void free_turn(struct watcher *w)
     struct kept *kept, *next;
     for (int kind = KEPT_POOL; kind <= KEPT_VIP; kind++)
         RB_FOREACH_SAFE(kept, kept_tree, &w->objects[kind], next)
-            kept_drop(&w->objects[kind], kept);
+    kept_drop(&w->objects[kind], kept);
     guard_done(&w->guard);
     free(w);
     program_stopped(program);
@@ -334,7 +333,7 @@ static void count_objects(size_t ret[2][OUTCOME_DRAINING + 1])
     struct kept *kept;
     for (int kind = KEPT_POOL; kind <= KEPT_VIP; kind++)
         RB_FOREACH(kept, kept_tree, &turn->objects[kind])
-            ret[kind][kept->outcome] += kept->present;
+    ret[kind][kept->outcome] += kept->present;
 }
 
 static void metrics(FILE *out, void *user)

@@ -35,9 +35,10 @@ enum watcher_state {
 
 /* What outlives a turn: for /metrics. */
 struct watcher_counters {
-    uint64_t calls[3];                /* to ipamd: succeeded, refused, failed */
-    uint64_t held_back, syncs, freed; /* objects held back now; syncs; claims and pools freed as their objects were gone */
-    int64_t synced_at;                /* seconds since 1970 of the last sync; 0: none */
+    uint64_t calls[3]; /* to ipamd: succeeded, refused, failed */
+    uint64_t held_back, syncs,
+        freed;         /* objects held back now; syncs; claims and pools freed as their objects were gone */
+    int64_t synced_at; /* seconds since 1970 of the last sync; 0: none */
 };
 
 struct watcher {
@@ -55,14 +56,14 @@ struct watcher {
 
     enum watcher_state state;
     enum phase phase;
-    bool resync, sweep; /* wanted */
+    bool resync, sweep;          /* wanted */
     unsigned int sweep_after[2]; /* listings that a sweep waits for */
     unsigned int judged[2];      /* listings at the last verdict */
     bool swept;                  /* nothing is left to be confirmed */
     bool anchored;               /* the cluster was found to be the right one in this turn */
     size_t n_freeing;            /* RPCs under way for what no object stands for */
     struct reading *reading;     /* NULL: none */
-    uint64_t sync_began; /* ms */
+    uint64_t sync_began;         /* ms */
     struct guard guard;
 
     bool ipamd_up, heartbeat_under_way;
@@ -97,7 +98,7 @@ typedef void (*rpc_done)(struct watcher *w, struct kept *kept, const ProtobufCMe
                          const struct ipam_error *error);
 void rpc_call(struct watcher *w, struct kept *kept, const char *path, const ProtobufCMessage *request,
               const ProtobufCMessageDescriptor *reply_type, uint32_t timeout_ms, rpc_done done);
-#define RPC(w, kept, method, type, request, done)                                                                      \
+#define RPC(w, kept, method, type, request, done) \
     rpc_call(w, kept, "/ipam.v1.IPAM/" method, &(request)->base, &ipam__v1__##type##_reply__descriptor, 0, done)
 /* The same for the API server: response or error as in kube/client.h. */
 typedef void (*api_done)(struct watcher *w, struct kept *kept, const struct kube_response *response,
@@ -112,7 +113,7 @@ void pool_begin(struct watcher *w, struct kept *kept);
 
 void job_end(struct watcher *w, struct kept *kept, enum kept_outcome outcome);
 void job_later(struct watcher *w, struct kept *kept, enum kept_outcome outcome); /* done so far, looked at again */
-void job_gone(struct watcher *w, struct kept *kept);                             /* nothing is left to do for a gone object */
+void job_gone(struct watcher *w, struct kept *kept); /* nothing is left to do for a gone object */
 void job_failed(struct watcher *w, struct kept *kept, const struct ipam_error *error);
 void job_refused(struct watcher *w, struct kept *kept, const struct ipam_error *error, const char *but);
 

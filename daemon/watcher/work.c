@@ -10,8 +10,7 @@ static int compare_due(const struct work_item *a, const struct work_item *b)
     return (a > b) - (a < b);
 }
 
-RB_PROTOTYPE_STATIC(work_delays, work_item, due_link, compare_due)
-RB_GENERATE_STATIC(work_delays, work_item, due_link, compare_due)
+RB_GENERATE(work_delays, work_item, due_link, compare_due)
 
 void work_init(struct work *work, size_t max_running)
 {

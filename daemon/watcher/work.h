@@ -25,6 +25,7 @@ struct work_item { /* all zero: idle */
 
 TAILQ_HEAD(work_list, work_item);
 RB_HEAD(work_delays, work_item);
+RB_PROTOTYPE(work_delays, work_item, due_link, work_compare)
 
 struct work {
     struct work_list ready;
