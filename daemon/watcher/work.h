@@ -25,7 +25,7 @@ struct work_item { /* all zero: idle */
 
 TAILQ_HEAD(work_list, work_item);
 RB_HEAD(work_delays, work_item);
-RB_PROTOTYPE(work_delays, work_item, due_link, work_compare)
+RB_PROTOTYPE(work_delays, work_item, due_link, compare_due)
 
 struct work {
     struct work_list ready;

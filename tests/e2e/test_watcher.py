@@ -52,11 +52,6 @@ def has_event(kube, reason, text):
 
 
 @pytest.fixture
-def daemon(daemons):
-    return daemons().start()
-
-
-@pytest.fixture
 def watch(watchers, kube, daemon):
     """Starts a watcher with options."""
     return lambda *options: watchers(kube, daemon, options=("--confirm-delay", 1, *options)).start()
@@ -182,7 +177,7 @@ def test_vips_deleted_while_no_watcher_runs_are_released_after_two_lists(kube, d
     watcher = watch()
     kube.apply([pool("main", "10.200.0.0/24"), vip("stays", "main"), vip("goes", "main")])
     wait_for(lambda: len(claims_of(daemon)) == 2, "both have an address")
-    daemon.ipamc("allocate", "by-hand", "--kind", "ProxyVIP", "--pool", "main", check=True)
+    daemon.ipam().Allocate(pb.AllocateRequest(owner=pb.Owner(kind="ProxyVIP", name="by-hand"), pool="main"))
     watcher.kill9()
     kube.kubectl("delete", "proxyvip", "goes")
     watcher.start()
@@ -250,7 +245,7 @@ def test_ipamd_that_is_away_is_waited_for(kube, daemon, watch):
              "all have an address")
 
 
-def test_a_spec_that_asks_for_nothing_is_told_and_holds_nothing(kube, daemon, watch):
+def test_a_spec_that_asks_for_nothing_is_told_and_holds_nothing(kube, novaedge_crds, daemon, watch):
     watch()
     kube.apply([pool("main", "10.200.0.0/24"), vip("web", "main")])
     wait_claims(daemon, {"web": ["10.200.0.1/32"]})
