@@ -7,8 +7,9 @@
 static void on_pool(struct watcher *w, const Ipam__V1__Pool *pool)
 {
     struct kept *kept = pool->spec ? kept_find(&w->objects[KEPT_POOL], pool->spec->name) : NULL;
-    if (kept && kept->deleting && pool->state == IPAM__V1__POOL_STATE__REMOVED)
-        watcher_enqueue(w, kept);
+    bool gone = pool->state == IPAM__V1__POOL_STATE__REMOVED;
+    if (kept && (gone || (pool->state == IPAM__V1__POOL_STATE__DRAINING && !kept->deleting)))
+        watcher_enqueue(w, kept); /* its finalizer may go, or somebody deleted it in ipamd alone */
     w->woken = true;
 }
 
@@ -19,7 +20,7 @@ static void on_claim(struct watcher *w, const Ipam__V1__Claim *claim)
     bool bound = claim->state == IPAM__V1__CLAIM_STATE__BOUND;
     if (claim->owner && strcmp(claim->owner->kind, OWNER_KIND) == 0)
         kept = kept_find(&w->objects[KEPT_VIP], claim->owner->name);
-    if (kept && kept->present && kept->work.state != WORK_RUNNING &&
+    if (kept && kept->present &&
         ((bound && kept->outcome == OUTCOME_WAITING) || (!bound && kept->outcome == OUTCOME_BOUND)))
         watcher_enqueue(w, kept);
     if (!bound)

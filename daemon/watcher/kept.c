@@ -53,6 +53,7 @@ static bool take_identity(struct kept *kept, const struct object_id *id)
         changed |= !id->finalizer && !id->deleting;
     snprintf(kept->created, sizeof kept->created, "%s", id->created);
     kept->present = true;
+    kept->missing = false;
     kept->deleting = id->deleting;
     kept->finalizer = id->finalizer;
     return changed;

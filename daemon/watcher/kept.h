@@ -25,6 +25,7 @@ struct kept {
     uint8_t *request; /* packed AllocateRequest or PoolSpec; NULL: nothing is asked for, or the object can't be read */
     size_t request_size;
     bool present;   /* the object exists */
+    bool missing;   /* nobody saw it being deleted: what it had is not given back yet */
     bool readable;  /* else what ipamd has stays as it is */
     bool deleting;  /* with deletionTimestamp */
     bool finalizer; /* a pool's has our finalizer */

@@ -13,7 +13,9 @@
 static void job_begin(struct watcher *w, struct work_item *item)
 {
     struct kept *kept = (struct kept *)((char *)item - offsetof(struct kept, work));
-    if (kept->kind == KEPT_POOL)
+    if (kept->missing)
+        job_gone(w, kept);
+    else if (kept->kind == KEPT_POOL)
         pool_begin(w, kept);
     else
         vip_begin(w, kept);
@@ -39,22 +41,36 @@ static void begin_work(struct watcher *w)
     struct work_item *item;
     if (w->woken && w->state == STATE_RUNNING)
         wake_refused(w);
+    if (!ipam_channel_connected(program_channel(w->program)))
+        w->ipamd_up = false; /* it may come back as another one: the heartbeat asks first */
     while (w->ipamd_up && (item = work_take(&w->work, uv_now(w->loop))))
         job_begin(w, item);
     if (w->state == STATE_SYNCING && work_is_idle(&w->work))
         sync_step(w);
 }
 
-/* --once: nothing is left to do or to be confirmed. Delayed work waits for something else to change. */
+/* Delayed for another reason than that something else must change first. */
+static bool any_failed(struct watcher *w)
+{
+    struct kept *kept;
+    for (int kind = KEPT_POOL; kind <= KEPT_VIP; kind++)
+        RB_FOREACH(kept, kept_tree, &w->objects[kind])
+    if (kept->work.state == WORK_DELAYED && kept->outcome != OUTCOME_REFUSED && kept->outcome != OUTCOME_WAITING &&
+        kept->outcome != OUTCOME_DRAINING)
+        return true;
+    return false;
+}
+
+/* --once: nothing is left to do or to be confirmed. */
 static void finish_once(struct watcher *w)
 {
-    if (w->options->program.once && w->state == STATE_RUNNING && work_is_idle(&w->work) && w->swept && !w->sweep &&
-        !w->n_freeing)
-        program_finish(w->program, NULL);
-    if (w->options->program.once && w->state == STATE_HELD) {
-        struct ipam_error error;
+    struct ipam_error error;
+    if (w->state == STATE_HELD) {
         ipam_error_set(&error, IPAM_REASON_OTHER_CLUSTER, "nothing was done, as the log says");
         program_finish(w->program, &error);
+    } else if (w->state == STATE_RUNNING && work_is_idle(&w->work) && w->swept && !w->sweep && !w->n_freeing &&
+               !any_failed(w)) {
+        program_finish(w->program, NULL);
     }
 }
 
@@ -68,7 +84,8 @@ static void pump(struct watcher *w)
         sweep_begin(w);
     else if (!w->resync && (w->state == STATE_SYNCING || w->state == STATE_RUNNING))
         begin_work(w);
-    finish_once(w);
+    if (w->options->program.once)
+        finish_once(w);
 }
 
 static void on_pump(uv_timer_t *timer)
@@ -140,8 +157,11 @@ static void on_deleted(struct watcher *w, enum kept_kind kind, const char *name,
         watcher_enqueue(w, kept);
         return;
     }
+    kept->missing = true;
     sweep_request(w, 0);
-    if (kept->work.state != WORK_RUNNING)
+    if (kept->work.state == WORK_RUNNING)
+        work_add(&w->work, &kept->work);
+    else
         watcher_forget(w, kept);
 }
 
@@ -205,6 +225,19 @@ static const struct {
 
 /* ---- Heartbeat: is it there, and is it the one it was? ------------------------------------------------------------------ */
 
+/* That it can't be reached is told by the frame. */
+static void status_tell(struct watcher *w, const Ipam__V1__GetStatusReply *status, const struct ipam_error *error)
+{
+    struct ipam_error trouble;
+    bool unavailable = !error && !status->store_available;
+    if (unavailable)
+        ipam_error_set(&trouble, IPAM_REASON_STORE_UNAVAILABLE, "ipamd takes no changes: %s", status->store_message);
+    program_trouble(w->program, "ipamd status",
+                    unavailable                           ? &trouble
+                    : error && !error_is_transient(error) ? error
+                                                          : NULL);
+}
+
 static void on_status(struct watcher *w, struct kept *unused, const ProtobufCMessage *reply,
                       const struct ipam_error *error)
 {
@@ -212,6 +245,7 @@ static void on_status(struct watcher *w, struct kept *unused, const ProtobufCMes
     (void)unused;
     w->heartbeat_under_way = false;
     w->ipamd_up = !error && status->store_available;
+    status_tell(w, status, error);
     if (error)
         return;
     int64_t started = status->started_at ? status->started_at->seconds * 1000000000 + status->started_at->nanos : 1;

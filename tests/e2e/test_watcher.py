@@ -1,6 +1,7 @@
 """ipam-watcher alone against a real API server and ipamd: what objects say is what ipamd holds."""
-import json
+import http.client
 import shutil
+import socket
 
 import pytest
 
@@ -35,8 +36,17 @@ def pool_names(daemon):
     return [found.spec.name for found in daemon.ipam().ListPools(pb.ListPoolsRequest()).pools]
 
 
-def wait_synced(watcher):
-    watcher.wait_log("synced with ipamd")
+def ask(socket_path, path):
+    """Status and body of a GET over a Unix socket."""
+    class Connection(http.client.HTTPConnection):
+        def connect(self):
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(str(socket_path))
+
+    connection = Connection("localhost", timeout=10)
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    return reply.status, reply.read().decode()
 
 
 def set_status(kube, name, **status):
@@ -252,3 +262,56 @@ def test_a_spec_that_asks_for_nothing_is_told_and_holds_nothing(kube, novaedge_c
     kube.admin.patch("proxyvips", "web", {"spec": {"poolRef": None}})
     wait_claims(daemon, {})
     wait_for(lambda: has_event(kube, "NothingToAllocate", "neither spec.poolRef nor spec.address"), "an Event says so")
+
+
+def test_a_history_that_the_api_server_has_forgotten_is_listed_anew(kube, daemon, watch):
+    watcher = watch()
+    kube.apply([pool("main", "10.200.0.0/24"), vip("goes", "main"), vip("stays", "main")])
+    wait_for(lambda: len(claims_of(daemon)) == 2, "both have an address")
+    kube.apiserver.stop()
+    watcher.wait_log("proxyvips")
+    kube.apiserver.start()
+    kube.kubectl("delete", "proxyvip", "goes")
+    kube.forget_history()
+    kube.apply(vip("comes", "main"))
+    wait_for(lambda: sorted(claims_of(daemon)) == ["comes", "stays"], "ipamd holds what the cluster has", 60)
+    assert watcher.alive()
+
+
+def test_of_two_watchers_one_acts_and_the_other_takes_over(kube, daemon, watchers):
+    options = ("--leader-elect", "--lease-duration", 5)
+    first = watchers(kube, daemon, options=options).start()
+    first.wait_log("acting: the lease is held")
+    second = watchers(kube, daemon, options=options).start()
+    kube.apply([pool("main", "10.200.0.0/24"), vip("one", "main")])
+    wait_claims(daemon, {"one": ["10.200.0.1/32"]})
+    assert "acting" not in second.log()
+    first.kill9()
+    kube.apply(vip("two", "main"))
+    wait_claims(daemon, {"one": ["10.200.0.1/32"], "two": ["10.200.0.2/32"]}, 20)
+    assert "acting: the lease is held" in second.log()
+
+
+def test_a_pool_deleted_in_ipamd_alone_is_applied_again(kube, daemon, watch):
+    watch()
+    kube.apply(pool("main", "10.200.0.0/24"))
+    wait_for(lambda: pool_names(daemon) == ["main"], "the pool is there")
+    revision = daemon.ipam().GetStatus(pb.GetStatusRequest()).revision
+    daemon.ipam().DeletePool(pb.DeletePoolRequest(name="main"))
+    wait_for(lambda: daemon.ipam().GetStatus(pb.GetStatusRequest()).revision == revision + 2, "it is applied again")
+    assert pool_names(daemon) == ["main"]
+
+
+def test_metrics_and_readiness_tell_what_is_held_back(kube, daemon, watch, watchers, other_cluster):
+    watch("--health", daemon.folder / "health.sock").wait_log("synced with ipamd")
+    kube.apply([pool("main", "10.200.0.0/24"), vip("web", "main")])
+    wait_claims(daemon, {"web": ["10.200.0.1/32"]})
+    wait_for(lambda: ask(daemon.folder / "health.sock", "/readyz")[0] == 200, "it is ready")
+    metrics = ask(daemon.folder / "health.sock", "/metrics")[1]
+    assert 'ipam_watcher_objects{kind="ProxyVIP",outcome="bound"} 1' in metrics
+    assert "ipam_watcher_syncs_total 1" in metrics
+    other = daemon.folder / "other.sock"
+    watchers(other_cluster, daemon, options=("--health", other)).start().wait_log("none of their uids")
+    status, text = ask(other, "/readyz")
+    assert status == 503 and "cluster" in text
+    assert "ipam_watcher_held_back 2" in ask(other, "/metrics")[1]
