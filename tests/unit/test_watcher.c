@@ -87,7 +87,7 @@ static struct guard_verdict judge(struct guard *guard, const struct guard_limits
                                   size_t *ret_free)
 {
     struct guard_record records[128] = {record(GUARD_POOL, "pool", true)};
-    char names[128][8];
+    char names[128][24];
     struct guard_verdict verdict;
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "v%zu", i);
