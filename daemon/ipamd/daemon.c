@@ -112,6 +112,8 @@ static void pipeline_changed(void *user)
     else if (pipeline->state == PIPELINE_DEGRADED)
         log_warning("store: back at revision %" PRIu64 "; reads go on, writes are refused until the disk is well",
                     pipeline->durable);
+    else if (pipeline->state == PIPELINE_UNREADABLE)
+        log_error(&pipeline->error, "store: can't be read back, all calls are refused until it can");
     else
         log_error(&pipeline->error, "store: a commit failed, nobody was told of what it held");
     if (pipeline->state == PIPELINE_SERVING)

@@ -343,7 +343,12 @@ static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena 
 
 static void call_handle(struct rpc_call *call)
 {
+    const struct pipeline *pipeline = rpc_pipeline(call);
     call_unhold(call);
+    if (pipeline->state == PIPELINE_UNREADABLE && !(call->method->flags & RPC_ALWAYS)) {
+        rpc_fail_now(call, &pipeline->error);
+        return;
+    }
     const ProtobufCMessage *request = request_read(call, rpc_arena(call), call->request, call->request_size);
     if (request)
         call->method->handle(call, request);
