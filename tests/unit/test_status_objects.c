@@ -169,6 +169,11 @@ static void each_kind_is_walked_by_itself(void **state)
     assert_ptr_equal(objects_next(*state, OBJECT_POOL, NULL), pool);
     assert_ptr_equal(objects_get(*state, OBJECT_POOL, "a"), pool);
     assert_null(objects_get(*state, OBJECT_POOL, "b"));
+    objects_queue(*state, vip, 1);
+    assert_null(objects_due(*state, OBJECT_POOL));
+    objects_queue(*state, pool, 2);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), vip);
+    assert_ptr_equal(objects_due(*state, OBJECT_POOL), pool);
 }
 
 /* ---- Tests: claims ------------------------------------------------------------------------------------------------- */
