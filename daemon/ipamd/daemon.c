@@ -12,6 +12,7 @@
 #include "connection.h"
 #include "files.h"
 #include "log.h"
+#include "notify.h"
 #include "pipeline.h"
 #include "reads.h"
 #include "rpc.h"
@@ -120,7 +121,7 @@ static void pipeline_changed(void *user)
         uv_timer_stop(&daemon->handles[HANDLE_RETRY].timer);
     else
         uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
-    sd_notifyf(0, "STATUS=%s", pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
+    notify_send("STATUS=%s", pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
     rpc_server_state_changed(daemon->rpc);
 }
 
@@ -148,7 +149,7 @@ static void on_sweep(uv_timer_t *handle)
 static void on_watchdog(uv_timer_t *handle)
 {
     (void)handle;
-    sd_notify(0, "WATCHDOG=1");
+    notify_send("WATCHDOG=1");
 }
 
 static void cooling_expire(struct daemon *daemon)
@@ -267,7 +268,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
         return;
     daemon->stopping = true;
     log_info("stopping on %s", signum == SIGTERM ? "SIGTERM" : "SIGINT");
-    sd_notify(0, "STOPPING=1");
+    notify_send("STOPPING=1");
     handle_close(daemon, HANDLE_LISTENER);
     listener_close(daemon->listener);
     listener_close(daemon->events);
@@ -283,12 +284,11 @@ static void on_hangup(uv_signal_t *handle, int signum)
     struct daemon *daemon = daemon_of(handle);
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-               (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    notify_state("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
     log_info("SIGHUP: %s", daemon->pipeline.state == PIPELINE_SERVING ? "the store is well, nothing to do"
                                                                       : "trying the store again");
     pipeline_retry(&daemon->pipeline);
-    sd_notify(0, "READY=1");
+    notify_state("READY=1");
 }
 
 /* ---- Set-up ------------------------------------------------------------------------------------------------------ */
@@ -466,7 +466,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     status = status ? status : handles_start(daemon);
     if (status == 0) {
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
-        sd_notify(0, "READY=1\nSTATUS=Serving");
+        notify_state("READY=1\nSTATUS=Serving");
     } else {
         ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
         finish(daemon);

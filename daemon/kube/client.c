@@ -14,6 +14,7 @@
 #define STREAM_IDLE_MS  150000
 #define MAX_RESPONSE    (64u * 1024 * 1024)
 #define MAX_CONNECTIONS 8
+#define MAX_BACKGROUND  2   /* calls of that kind at once */
 #define MAX_RETRY_AFTER 600 /* s */
 #define HTTP_OK         200
 
@@ -30,7 +31,7 @@ struct kube_call {
     struct response_bytes bytes;
     struct kube_stream_callbacks callbacks; /* of a call, only end */
     void *user;
-    bool too_large, opened, open_told;
+    bool background, too_large, opened, open_told;
     int status;
     uint32_t retry_after_ms;
     json_t *json;
@@ -47,10 +48,11 @@ struct kube_client {
     char *user_agent;
     struct credentials credentials;
     CURLM *multi;
-    uv_timer_t timer; /* curl's */
-    uv_timer_t soon;  /* to come back from the loop */
-    struct calls waiting, running, ended;
-    uint32_t n_running; /* streams apart */
+    uv_timer_t timer;                                 /* curl's */
+    uv_timer_t soon;                                  /* to come back from the loop */
+    struct calls waiting, background, running, ended; /* background: those that wait */
+    uint32_t n_running;                               /* streams apart */
+    uint32_t n_background;                            /* of n_running */
     struct kube_client_counters counters;
     unsigned int n_handles;
     bool closing, in_turn;
@@ -192,6 +194,7 @@ static void call_start(struct kube_call *call)
     call->state = CALL_RUNNING;
     TAILQ_INSERT_TAIL(&client->running, call, link);
     client->n_running += !call->request.is_stream;
+    client->n_background += call->background;
     client->counters.requests++;
     curl_multi_add_handle(client->multi, easy); /* sends from the loop */
 }
@@ -204,6 +207,7 @@ static void call_halt(struct kube_call *call)
     transfer_done(&call->transfer);
     TAILQ_REMOVE(&client->running, call, link);
     client->n_running -= !call->request.is_stream;
+    client->n_background -= call->background;
     call->state = CALL_ENDED;
     TAILQ_INSERT_TAIL(&client->ended, call, link);
 }
@@ -214,11 +218,26 @@ static void call_fail(struct kube_call *call, const struct ipam_error *error)
     call->error = *error;
 }
 
+static struct calls *queue_of(const struct kube_call *call)
+{
+    return call->background ? &call->client->background : &call->client->waiting;
+}
+
+/* Whose turn it is, or NULL. */
+static struct kube_call *waiting_next(const struct kube_client *client)
+{
+    if (client->n_running >= client->options.max_connections)
+        return NULL;
+    if (!TAILQ_EMPTY(&client->waiting))
+        return TAILQ_FIRST(&client->waiting);
+    return client->n_background < MAX_BACKGROUND ? TAILQ_FIRST(&client->background) : NULL;
+}
+
 static void waiting_start(struct kube_client *client)
 {
     struct kube_call *call;
-    while (client->n_running < client->options.max_connections && (call = TAILQ_FIRST(&client->waiting))) {
-        TAILQ_REMOVE(&client->waiting, call, link);
+    while ((call = waiting_next(client))) {
+        TAILQ_REMOVE(queue_of(call), call, link);
         call_start(call);
     }
 }
@@ -243,6 +262,7 @@ static struct kube_call *call_new(struct kube_client *client, const struct kube_
         .timeout_ms = request->timeout_ms ? request->timeout_ms : timeout,
         .is_stream = is_stream,
     };
+    call->background = request->background && !is_stream;
     call->bytes.max = client->options.max_response;
     call->callbacks = *callbacks;
     call->user = user;
@@ -254,7 +274,7 @@ struct kube_call *kube_call(struct kube_client *client, const struct kube_reques
 {
     struct kube_stream_callbacks callbacks = {.end = callback};
     struct kube_call *call = call_new(client, request, false, &callbacks, user);
-    TAILQ_INSERT_TAIL(&client->waiting, call, link);
+    TAILQ_INSERT_TAIL(queue_of(call), call, link);
     waiting_start(client);
     return call;
 }
@@ -277,7 +297,7 @@ void kube_call_cancel(struct kube_call *call)
     if (call->state == CALL_RUNNING) {
         call_halt(call);
     } else if (call->state == CALL_WAITING) {
-        TAILQ_REMOVE(&client->waiting, call, link);
+        TAILQ_REMOVE(queue_of(call), call, link);
         call->state = CALL_ENDED;
         TAILQ_INSERT_TAIL(&client->ended, call, link);
     }
@@ -484,6 +504,7 @@ int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const str
     client->credentials = credentials;
     client->multi = multi;
     TAILQ_INIT(&client->waiting);
+    TAILQ_INIT(&client->background);
     TAILQ_INIT(&client->running);
     TAILQ_INIT(&client->ended);
     uv_timer_init(loop, &client->timer);
@@ -502,7 +523,8 @@ void kube_client_close(struct kube_client *client, void (*closed)(void *user), v
     client->closing = true;
     client->closed = closed;
     client->closed_user = user;
-    while ((call = TAILQ_FIRST(&client->waiting)) || (call = TAILQ_FIRST(&client->running)))
+    while ((call = TAILQ_FIRST(&client->waiting)) || (call = TAILQ_FIRST(&client->background)) ||
+           (call = TAILQ_FIRST(&client->running)))
         kube_call_cancel(call);
     for (call = TAILQ_FIRST(&client->ended); call; call = TAILQ_NEXT(call, link))
         kube_call_cancel(call);

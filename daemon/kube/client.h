@@ -41,6 +41,7 @@ struct kube_request {
     const char *content_type; /* of body, static; NULL: KUBE_JSON */
     const json_t *body;       /* NULL: none; not needed after the call */
     uint32_t timeout_ms;      /* from when it is sent; 0: the client's */
+    bool background;          /* nobody waits for it: it goes when no other does, a few at once */
 };
 
 struct kube_response {
@@ -53,7 +54,7 @@ struct kube_response {
  * off, too large, not JSON), DEADLINE_EXCEEDED, CANCELLED. Comes once, from the loop, never from within kube_call. */
 typedef void (*kube_response_cb)(const struct kube_response *response, const struct ipam_error *error, void *user);
 
-/* Calls beyond max_connections wait their turn, first come, first served. */
+/* Calls beyond max_connections wait their turn, first come, first served, those in the background behind all others. */
 struct kube_call *kube_call(struct kube_client *client, const struct kube_request *request, kube_response_cb callback,
                             void *user);
 void kube_call_cancel(struct kube_call *call); /* only before its callback; it comes with CANCELLED */

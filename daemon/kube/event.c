@@ -36,6 +36,7 @@ struct kube_events {
     struct entries entries; /* newest first */
     size_t n_entries;
     unsigned int calls, tokens;
+    uint64_t dropped;
     uint64_t refilled_at; /* ms */
     uv_timer_t timer;     /* for closing from the loop */
     bool closing;
@@ -128,8 +129,12 @@ static void on_written(const struct kube_response *response, const struct ipam_e
 
 static void entry_send(struct entry *entry, const char *method, const char *path, const char *type, json_t *body)
 {
-    struct kube_request request = {
-        .method = method, .path = path, .content_type = type, .body = body, .timeout_ms = TIMEOUT_MS};
+    struct kube_request request = {.method = method,
+                                   .path = path,
+                                   .content_type = type,
+                                   .body = body,
+                                   .timeout_ms = TIMEOUT_MS,
+                                   .background = true};
     entry->told = entry->count;
     entry->call = kube_call(entry->events->client, &request, on_written, entry);
     entry->events->calls++;
@@ -154,6 +159,7 @@ static void on_written(const struct kube_response *response, const struct ipam_e
     entry->call = NULL;
     events->calls--;
     entry->over = error || response->status >= 300;
+    events->dropped += entry->over;
     if (!entry->over && entry->told != entry->count && !events->closing)
         entry_raise(entry);
     entries_trim(events);
@@ -178,8 +184,10 @@ void kube_event(struct kube_events *events, const struct kube_object_ref *object
 {
     uint64_t now = uv_now(events->timer.loop);
     char *key;
-    if (events->closing || !token_take(events, now))
+    if (events->closing || !token_take(events, now)) {
+        events->dropped++;
         return;
+    }
     if (asprintf(&key, "%s/%s/%s/%s/%s", object->kind, object->name, object->uid ? object->uid : "", reason, message) <
         0)
         abort();
@@ -192,6 +200,11 @@ void kube_event(struct kube_events *events, const struct kube_object_ref *object
     entry->count++;
     if (!entry->call) /* else the answer comes first */
         entry_raise(entry);
+}
+
+uint64_t kube_events_dropped(const struct kube_events *events)
+{
+    return events->dropped;
 }
 
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */

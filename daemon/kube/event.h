@@ -1,7 +1,8 @@
 /* event.h: Events on objects, as `kubectl describe` shows them.
  *
- * Used by the watcher and the status-writer for what a user should see. Best effort: never more than a few a second, the same
- * one again within ten minutes raises its count instead of making another; what can't be written is dropped, as Events are a comment.
+ * Used by the watcher and the status-writer for what a user should see. Best effort: 25 at once and then two a second, behind all
+ * other requests of the client; the same one again within ten minutes raises its count instead of making another. What is beyond
+ * that or can't be written is dropped and counted, as Events are a comment.
  */
 #ifndef IPAM_KUBE_EVENT_H
 #define IPAM_KUBE_EVENT_H
@@ -23,5 +24,6 @@ void kube_events_close(struct kube_events *events, void (*closed)(void *user), v
 /* `reason` in CamelCase: "AddressAllocated". */
 void kube_event(struct kube_events *events, const struct kube_object_ref *object, enum kube_event_type type,
                 const char *reason, const char *message);
+uint64_t kube_events_dropped(const struct kube_events *events); /* since kube_events_new */
 
 #endif

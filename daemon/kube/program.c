@@ -14,6 +14,7 @@
 #include "health.h"
 #include "lease.h"
 #include "log.h"
+#include "notify.h"
 #include "process.h"
 
 #define LOOK_MS  250  /* how often the connection to ipamd is looked at */
@@ -213,6 +214,8 @@ static void metrics(FILE *out, void *user)
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"throttled\"}", api->throttled);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"server\"}", api->server_errors);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"conflict\"}", api->conflicts);
+    counter(out, "ipam_kube_events_dropped_total", "Events that were too many or could not be written.", "",
+            kube_events_dropped(program->events));
     if (program->role->metrics)
         program->role->metrics(out, program->user);
 }
@@ -223,9 +226,9 @@ static void status_tell(struct program *program)
     if (program->stopping)
         return;
     if (trouble)
-        sd_notifyf(0, "STATUS=%s: %s", trouble->what, trouble->error.message);
+        notify_send("STATUS=%s: %s", trouble->what, trouble->error.message);
     else
-        sd_notifyf(0, "STATUS=%s", program->act == ACT_ACTING ? "Acting" : "Waiting for the lease");
+        notify_send("STATUS=%s", program->act == ACT_ACTING ? "Acting" : "Waiting for the lease");
 }
 
 /* ---- Acting ------------------------------------------------------------------------------------------------------ */
@@ -375,7 +378,7 @@ static void program_stop(struct program *program)
     if (program->stopping)
         return;
     program->stopping = true;
-    sd_notify(0, "STOPPING=1");
+    notify_send("STOPPING=1");
     uv_timer_start(&program->shutdown, on_shutdown_timeout, program->shared->shutdown_timeout * 1000, 0);
     shutdown_step(program);
 }
@@ -418,7 +421,7 @@ static void on_look(uv_timer_t *timer)
 static void on_watchdog(uv_timer_t *timer)
 {
     (void)timer;
-    sd_notify(0, "WATCHDOG=1");
+    notify_send("WATCHDOG=1");
 }
 
 static void watchdog_start(struct program *program)
@@ -460,14 +463,16 @@ static int config_open(struct program *program, struct ipam_error *reterr)
 
 static int clients_open(struct program *program, struct ipam_error *reterr)
 {
-    struct kube_client_options options = {.user_agent = program->user_agent};
+    struct kube_client_options options = {.user_agent = program->user_agent}, lease = options;
+    if (program->role->connections)
+        options.max_connections = program->role->connections(program->options);
     snprintf(program->user_agent, sizeof program->user_agent, "%s/%s", program->name, IPAM_VERSION);
     if (kube_client_new(&program->loop, program->config, &options, &program->client, reterr) < 0)
         return -1;
     program->events = kube_events_new(program->client, program->name);
     if (!program->shared->leader_elect)
         return 0;
-    return kube_client_new(&program->loop, program->config, &options, &program->lease_client, reterr);
+    return kube_client_new(&program->loop, program->config, &lease, &program->lease_client, reterr);
 }
 
 static int channel_open(struct program *program, struct ipam_error *reterr)
@@ -524,7 +529,7 @@ static void startup(struct program *program)
     }
     log_info("%s " IPAM_VERSION ": API server %s (%s), ipamd %s", program->name, program->config->server,
              program->config->source, program->shared->socket);
-    sd_notify(0, "READY=1");
+    notify_state("READY=1");
     program->wanted = !program->shared->leader_elect;
     act_update(program);
 }

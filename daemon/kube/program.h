@@ -47,6 +47,8 @@ struct program_role {
     const char *(*ready)(void *user);
     /* Its own lines of /metrics, whether it acts or not. NULL: none. */
     void (*metrics)(FILE *out, void *user);
+    /* Requests to the API server at once, by its options. NULL: as many as the client takes by itself. */
+    uint32_t (*connections)(const void *options);
 };
 
 /* Everything: reads the command line, runs until a signal or program_finish, returns what main returns. */

@@ -60,7 +60,7 @@ RB_GENERATE(objects_shown, shown, node, compare_shown)
 
 struct objects {
     struct objects_by_name by_name;
-    struct objects_by_due by_due;
+    struct objects_by_due by_due[OBJECT_KINDS];
     struct objects_shown shown;
     uint64_t order;
     size_t count[OBJECT_KINDS], queued[OBJECT_KINDS];
@@ -70,7 +70,8 @@ struct objects *objects_new(void)
 {
     struct objects *objects = mem_zalloc(sizeof(*objects));
     RB_INIT(&objects->by_name);
-    RB_INIT(&objects->by_due);
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        RB_INIT(&objects->by_due[kind]);
     RB_INIT(&objects->shown);
     return objects;
 }
@@ -265,21 +266,21 @@ void objects_queue(struct objects *objects, struct object *object, uint64_t due)
     object->order = ++objects->order;
     object->queued = true;
     objects->queued[object->kind]++;
-    RB_INSERT(objects_by_due, &objects->by_due, object);
+    RB_INSERT(objects_by_due, &objects->by_due[object->kind], object);
 }
 
 void objects_unqueue(struct objects *objects, struct object *object)
 {
     if (!object->queued)
         return;
-    RB_REMOVE(objects_by_due, &objects->by_due, object);
+    RB_REMOVE(objects_by_due, &objects->by_due[object->kind], object);
     object->queued = false;
     objects->queued[object->kind]--;
 }
 
-struct object *objects_due(struct objects *objects)
+struct object *objects_due(struct objects *objects, enum object_kind kind)
 {
-    return RB_MIN(objects_by_due, &objects->by_due);
+    return RB_MIN(objects_by_due, &objects->by_due[kind]);
 }
 
 size_t objects_queued(const struct objects *objects, enum object_kind kind)

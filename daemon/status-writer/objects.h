@@ -85,7 +85,8 @@ struct object *objects_showing(struct objects *objects, const struct ipam_addr *
 /* ---- Whose turn is it ---- */
 
 void objects_queue(struct objects *objects, struct object *object, uint64_t due); /* sooner, if it is queued already */
-struct object *objects_due(struct objects *objects); /* the next one, still queued; NULL: none */
+/* The next one of a kind, still queued; NULL: none. Each kind has a queue of its own, so that none waits for another. */
+struct object *objects_due(struct objects *objects, enum object_kind kind);
 void objects_unqueue(struct objects *objects, struct object *object);
 size_t objects_queued(const struct objects *objects, enum object_kind kind);
 

@@ -17,6 +17,8 @@
 #define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
 #define CONFLICTS     3     /* conflicts in a row that are answered at once */
 #define REFUSED_WAIT  5     /* doublings more after an answer that will hardly be another one soon */
+#define POOL_TURNS    4     /* at once: beside the VIPs, so that pools wait behind none of them */
+#define SPARE         2     /* requests at once, for Events */
 
 struct watched {
     struct writer *writer;
@@ -37,7 +39,7 @@ struct writer {
     struct watched watched[OBJECT_KINDS];
     struct turn_context turns;
     uv_timer_t pump;
-    size_t n_turns;
+    size_t n_turns[OBJECT_KINDS];
     bool synced;
     uint64_t gate_until; /* no write before: the API server was out of reach or had too much to do */
     unsigned int failures;
@@ -72,20 +74,42 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static bool may_start(const struct writer *writer, uint64_t now)
+static size_t turns_max(const struct writer *writer, enum object_kind kind)
 {
-    size_t limit = writer->failures ? 1 : writer->options->max_writes; /* one tries whether the server is well again */
-    return writer->n_turns < limit && now >= writer->gate_until && follow_claims(writer->follow) != NULL;
+    if (writer->failures)
+        return 1; /* it tries whether the server is well again */
+    return kind == OBJECT_POOL ? POOL_TURNS : writer->options->max_writes;
+}
+
+/* The next one of a kind, when it may have its turn as far as others are concerned; *ret_due: from when on. */
+static struct object *turn_next(const struct writer *writer, enum object_kind kind, uint64_t *ret_due)
+{
+    struct object *next = objects_due(writer->objects, kind);
+    if (!writer->program || !next || writer->n_turns[kind] >= turns_max(writer, kind) || !follow_claims(writer->follow))
+        return NULL;
+    *ret_due = later(next->due, writer->gate_until);
+    return next;
 }
 
 static void arm(struct writer *writer)
 {
-    const struct object *next = objects_due(writer->objects);
-    uint64_t now = uv_now(writer->loop);
-    if (!writer->program || !next)
-        return;
-    uint64_t due = later(next->due, writer->gate_until);
-    uv_timer_start(&writer->pump, on_pump, due > now ? due - now : 0, 0);
+    uint64_t now = uv_now(writer->loop), first = UINT64_MAX, due;
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        if (turn_next(writer, kind, &due) && due < first)
+            first = due;
+    if (first < UINT64_MAX)
+        uv_timer_start(&writer->pump, on_pump, first > now ? first - now : 0, 0);
+}
+
+static size_t turns_under_way(const struct writer *writer)
+{
+    return writer->n_turns[OBJECT_VIP] + writer->n_turns[OBJECT_POOL];
+}
+
+static bool is_idle(const struct writer *writer)
+{
+    return turns_under_way(writer) == 0 && !objects_due(writer->objects, OBJECT_VIP) &&
+           !objects_due(writer->objects, OBJECT_POOL);
 }
 
 static void finish(struct writer *writer, const struct ipam_error *error)
@@ -99,20 +123,20 @@ static void check_once(struct writer *writer)
 {
     bool listed = writer->watched[OBJECT_VIP].listed && writer->watched[OBJECT_POOL].listed;
     if (writer->program && writer->options->shared.once && listed && writer->synced && follow_claims(writer->follow) &&
-        writer->n_turns == 0 && !objects_due(writer->objects))
+        is_idle(writer))
         finish(writer, NULL);
 }
 
 static void pump(struct writer *writer)
 {
-    uint64_t now = uv_now(writer->loop);
+    uint64_t now = uv_now(writer->loop), due;
     struct object *object;
-    while (writer->program && may_start(writer, now) && (object = objects_due(writer->objects)) && object->due <= now) {
-        writer->n_turns++;
-        turn_start(&writer->turns, object);
-    }
-    if (may_start(writer, later(now, writer->gate_until)))
-        arm(writer);
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        while ((object = turn_next(writer, kind, &due)) && due <= now) {
+            writer->n_turns[kind]++;
+            turn_start(&writer->turns, object);
+        }
+    arm(writer);
     check_once(writer);
 }
 
@@ -431,7 +455,7 @@ static void on_turn(const struct turn_report *report, void *user)
     struct writer *writer = user;
     struct object *object = report->object;
     uint64_t now = uv_now(writer->loop);
-    writer->n_turns--;
+    writer->n_turns[object->kind]--;
     writer->outcomes[object->kind][report->outcome]++;
     if (!writer->program) {
         stop_next(writer);
@@ -501,7 +525,7 @@ static void start(struct program *program, void *user)
 static void stop_next(struct writer *writer)
 {
     struct program *program = writer->stopping;
-    if (writer->open > 0 || writer->n_turns > 0)
+    if (writer->open > 0 || turns_under_way(writer) > 0)
         return;
     for (int kind = 0; kind < OBJECT_KINDS; kind++)
         free(writer->watched[kind].path);
@@ -578,7 +602,7 @@ static void metrics_of_turn(FILE *out, const struct writer *writer)
             "ipam_status_revision %" PRIu64 "\n"
             "# HELP ipam_status_revision_newest Newest change that ipamd is known to have.\n"
             "# TYPE ipam_status_revision_newest gauge\nipam_status_revision_newest %" PRIu64 "\n",
-            writer->n_turns, follow_revision(writer->follow), follow_newest(writer->follow));
+            turns_under_way(writer), follow_revision(writer->follow), follow_newest(writer->follow));
 }
 
 static void metrics(FILE *out, void *user)
@@ -592,5 +616,15 @@ static void metrics(FILE *out, void *user)
         metrics_of_turn(out, writer);
 }
 
-const struct program_role writer_role = {
-    .options = &writer_options, .start = start, .stop = stop, .ready = ready, .metrics = metrics};
+static uint32_t connections(const void *options)
+{
+    const struct writer_options *of = options;
+    return (uint32_t)of->max_writes + POOL_TURNS + SPARE;
+}
+
+const struct program_role writer_role = {.options = &writer_options,
+                                         .start = start,
+                                         .stop = stop,
+                                         .ready = ready,
+                                         .metrics = metrics,
+                                         .connections = connections};

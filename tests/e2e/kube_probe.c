@@ -11,7 +11,7 @@
 
 static const char usage[] =
     "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
-    "       kube_probe many N CONNECTIONS METHOD PATH\n"
+    "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
     "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS]]]\n"
     "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
     "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
@@ -99,10 +99,14 @@ static int command_call(struct probe *probe, char *argv[])
 
 static int command_many(struct probe *probe, char *argv[])
 {
+    struct kube_request later = {.method = argv[2], .path = argv[4], .background = true};
     request = (struct kube_request){.method = argv[2], .path = argv[3]};
-    probe->calls = (unsigned int)atoi(argv[0]);
-    for (unsigned int i = probe->calls; i > 0; i--)
+    for (int i = atoi(argv[0]); i > 0; i--) {
         kube_call(probe->client, &request, on_response, probe);
+        if (later.path)
+            kube_call(probe->client, &later, on_response, probe);
+        probe->calls += later.path ? 2 : 1;
+    }
     return 0;
 }
 

@@ -87,6 +87,7 @@ static void metrics(FILE *out, void *user)
 
 int main(int argc, char *argv[])
 {
-    static const struct program_role role = {&table, start, stop, ready, metrics};
+    static const struct program_role role = {
+        .options = &table, .start = start, .stop = stop, .ready = ready, .metrics = metrics};
     return program_main(&role, argc, argv, NULL);
 }

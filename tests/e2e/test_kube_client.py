@@ -3,6 +3,7 @@ import re
 import time
 
 import pytest
+import yaml
 
 from cluster.api import wait_for
 from cluster.cluster import NAMESPACE
@@ -56,6 +57,23 @@ def test_each_kind_of_credential_is_taken(kube, probes, credential, inline):
     probe = probes(kube.watcher.kubeconfig(credential, inline=inline), "call", "GET", POOLS)
     probe.wait("^status 200 ")
     assert probe.wait_end() == 0
+
+
+def test_client_certificate_files_are_read_anew(kube, probes, tmp_path):
+    config = yaml.safe_load(kube.watcher.kubeconfig("certificate").path.read_text())
+    files = [tmp_path / "tls.crt", tmp_path / "tls.key"]
+    for path, content in zip(files, kube.watcher.certificate):
+        path.write_bytes(content.read_bytes())
+    config["users"][0]["user"] = {"client-certificate": str(files[0]), "client-key": str(files[1])}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    probes(tmp_path / "kubeconfig", "watch", POOLS, "500", "1").wait("^listed ")
+    mark = kube.audit_mark()
+    for path, content in zip(files, kube.status_writer.certificate):
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(content.read_bytes())
+        fresh.replace(path)
+    wait_for(lambda: [e for e in kube.audit(kube.status_writer, since=mark) if e["verb"] == "watch" and e["status"] == 200],
+             "it watches as the other user", 30)
 
 
 def test_a_wrong_ca_is_an_error_and_not_passed_over(kube, probes):

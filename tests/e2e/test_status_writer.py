@@ -3,8 +3,11 @@ calls to ipamd, as the watcher makes them: kind ProxyVIP with the object's uid."
 import concurrent.futures
 import contextlib
 import http.client
+import re
+import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -220,6 +223,48 @@ def test_of_two_with_leader_elect_one_writes_and_the_other_takes_over(kube, daem
     assert patches[-2:] == ["a", "b"]
 
 
+def test_a_late_write_of_one_that_stood_still_doubles_no_address(kube, daemon, proxies, status_writers, recorder):
+    proxy, passing = proxies(), threading.Event()
+    options = ["--leader-elect", "--lease-duration", "5"]
+    first = status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url), options=options)
+    second = status_writers(kube, daemon, options=options)
+    parts = Parts(kube, daemon, first.start())
+    first.wait_log("acting")
+    second.start()
+    late = proxy.hold(passing, verbs="patch", path="/proxyvips/a/status$")
+    parts.make_pool("main-vip-pool", "10.200.0.1/32")
+    parts.bind("a", "main-vip-pool", parts.make_vip("a", "main-vip-pool"))
+    wait_for(lambda: late.hits == 1, "the write of the first is under way")
+    first.process.send_signal(signal.SIGSTOP)
+    second.wait_log("acting", 30)
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address by the second")
+    parts.ipam.Release(ask.release("a"))
+    parts.bind("b", "main-vip-pool", parts.make_vip("b", "main-vip-pool"))
+    parts.kube.admin.delete("proxyvips", "a")
+    parts.make_vip("a", "main-vip-pool")
+    parts.wait_vip("b", lambda seen: has(seen, "10.200.0.1/32"), "has the address by now")
+    passing.set()
+    wait_for(lambda: [s for s in proxy.requests("patch", path="/proxyvips/a/status$") if s.status == 409], "it came too late")
+    mark = proxy.mark()
+    first.process.send_signal(signal.SIGCONT)
+    first.wait_log("not acting any more")
+    assert not proxy.requests("patch", "create", "update", path="novaedge", since=mark)
+    assert "allocatedAddress" not in parts.vip_status("a")
+
+
+def test_so_many_writes_at_once_as_the_option_says_and_pools_wait_behind_none(kube, daemon, proxies, status_writers):
+    proxy = proxies()
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url),
+                                               options=["--max-writes", "20"]).start())
+    hung = proxy.hang(verbs="patch", path="/proxyvips/")
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for number in range(40):
+        parts.bind(f"vip-{number}", "main-vip-pool", parts.make_vip(f"vip-{number}", "main-vip-pool"))
+    wait_for(lambda: hung.hits == 20, "twenty are under way")
+    parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 40, "counts forty meanwhile")
+    assert hung.hits == 20
+
+
 def test_metrics_count_what_was_done(kube, daemon, status_writers):
     writer = status_writers(kube, daemon)
     address = str(writer.folder / "health")
@@ -238,6 +283,9 @@ def test_metrics_count_what_was_done(kube, daemon, status_writers):
     wait_for(lambda: 'ipam_status_turns_total{kind="ProxyVIP",outcome="written"} 1\n' in page("/metrics"), "one was written",
              show=lambda _: page("/metrics"))
     assert 'ipam_status_objects{kind="ProxyIPPool"} 1\n' in page("/metrics")
+    for number in range(60):
+        parts.bind(f"vip-{number}", "main-vip-pool", parts.make_vip(f"vip-{number}", "main-vip-pool"))
+    wait_for(lambda: int(re.search(r"(?m)^ipam_kube_events_dropped_total (\d+)$", page("/metrics"))[1]) > 0, "some were too many")
 
 
 def test_without_the_right_to_write_it_says_which_one_is_missing(kube, daemon, status_writers):

@@ -1,4 +1,6 @@
 """The API client against servers that are no good: what no real API server can be made to do."""
+import base64
+import contextlib
 import json
 import os
 import re
@@ -89,9 +91,9 @@ def servers():
 def probes(tmp_path):
     made = []
 
-    def make(server, *arguments, program=PROBE, user=None, **env):
+    def make(server, *arguments, program=PROBE, user=None, cluster=None, **env):
         config = {"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-                  "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.port}"}}],
+                  "clusters": [{"name": "k", "cluster": cluster or {"server": f"http://127.0.0.1:{server.port}"}}],
                   "users": [{"name": "u", "user": user or {"token": "sesame"}}]}
         (tmp_path / "kubeconfig").write_text(json.dumps(config))
         made.append(Lines([program, *arguments], {"KUBECONFIG": str(tmp_path / "kubeconfig"), **env}))
@@ -260,7 +262,48 @@ def test_a_token_file_is_read_anew_when_it_changes_and_at_401(servers, probes, t
     assert "Bearer sesame2" in server.requests[2][0]
 
 
+def test_a_user_name_and_password_go_out_as_basic_authentication(servers, probes):
+    server = servers(answer(200, {}))
+    probes(server, "call", "GET", "/x", user={"username": "admin", "password": "sesame"}).wait("^status 200")
+    assert f"\r\nAuthorization: Basic {base64.b64encode(b'admin:sesame').decode()}\r\n" in server.requests[0][0]
+
+
+def test_requests_go_by_the_proxy_of_the_kubeconfig(servers, probes):
+    proxy = servers(answer(200, {}))
+    cluster = {"server": "http://kube.example:6443", "proxy-url": f"http://127.0.0.1:{proxy.port}"}
+    probes(proxy, "call", "GET", "/x", cluster=cluster).wait("^status 200")
+    assert proxy.requests[0][0].startswith("GET http://kube.example:6443/x HTTP/1.1\r\n")
+
+
+def test_a_proxy_sees_no_token_of_a_tls_server_and_its_refusal_is_told(servers, probes):
+    proxy = servers(answer(403, {}))
+    cluster = {"server": "https://kube.example:6443", "proxy-url": f"http://127.0.0.1:{proxy.port}"}
+    assert "403" in probes(proxy, "call", "GET", "/x", cluster=cluster).wait("^error API_UNREACHABLE GET /x: ")
+    assert proxy.requests[0][0].startswith("CONNECT kube.example:6443 HTTP/1.1\r\n")
+    assert "Authorization" not in proxy.requests[0][0]
+
+
+def test_calls_in_the_background_give_way_and_are_two_at_most(servers, probes):
+    server = servers(answer(200, {}))
+    assert probes(server, "many", "20", "1", "GET", "/x", "/later").wait_end() == 0
+    assert paths(server) == ["/x"] * 20 + ["/later"] * 20
+    silent = servers(lambda c: c.recv(1) and False)
+    probes(silent, "many", "4", "20", "GET", "/x", "/later")
+    eventually(lambda: len(paths(silent)) == 6)
+    assert sorted(paths(silent)) == ["/later"] * 2 + ["/x"] * 4
+
+
 # ---- Tests: watch
+
+def test_a_bookmark_that_goes_back_lists_again(servers, probes):
+    back = event("BOOKMARK", {"metadata": {"resourceVersion": "5"}})
+    server = servers(listing(item("a", "1", 9)), hold(back), listing(item("b", "2", 4), version="5"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^deleted a 1 missing")
+    probe.wait("^listed 1", times=2)
+    eventually(lambda: len(paths(server)) == 4)
+    assert "resourceVersion=5" in paths(server)[3]
+
 
 def test_pages_are_read_to_the_end_and_the_watch_starts_at_their_version(servers, probes):
     server = servers(listing(item("a", "1", 5), **{"continue": "p&2"}), listing(item("b", "2", 6)),
@@ -458,6 +501,48 @@ def test_systemd_is_told_of_start_state_and_end(servers, probes, tmp_path):
     assert probe.stop() == 0
     assert notifications.wait("STOPPING=1", 10)
     notifications.close()
+
+
+def full(path):
+    """A NOTIFY_SOCKET that nobody reads, with no room left."""
+    reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    reader.bind(str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler, contextlib.suppress(BlockingIOError):
+        filler.connect(str(path))
+        filler.setblocking(False)
+        while True:
+            filler.send(b"X=1")
+    return reader
+
+
+def test_a_systemd_that_reads_nothing_stops_nobody(servers, probes, tmp_path):
+    with full(tmp_path / "notify"):
+        probe = probes(servers(answer(200, {})), "--socket", "/nowhere", program=PROGRAM, WATCHDOG_USEC="2000",
+                       NOTIFY_SOCKET=str(tmp_path / "notify"))
+        probe.wait("waiting up to 5 s with READY=1")
+        probe.wait("systemd was not told READY=1, ignoring")
+        probe.wait("ipamd: not connected to /nowhere")
+        assert probe.stop() == 0
+
+
+def test_ready_waits_for_room_and_is_not_lost(servers, probes, tmp_path):
+    with full(tmp_path / "notify") as reader:
+        probe = probes(servers(answer(200, {})), program=PROGRAM, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        probe.wait("waiting up to 5 s with READY=1")
+        reader.settimeout(10)
+        while reader.recv(4096) != b"READY=1":
+            pass
+        probe.wait("acting")
+        assert probe.count("was not told") == 0
+
+
+def test_what_does_not_end_in_time_is_left(servers, probes):
+    lease = answer(201, {"metadata": {"name": "p"}, "spec": {}})
+    server = servers(answer(404, {}), lease, lambda c: c.recv(1) and False)
+    probe = probes(server, "--leader-elect", "--shutdown-timeout", "1", program=PROGRAM, ASAN_OPTIONS="detect_leaks=0")
+    probe.wait("acting: the lease is held")
+    assert probe.stop() == 0
+    probe.wait("did not end within 1 s, leaving it")
 
 
 def test_a_health_port_that_is_taken_is_told(servers, probes):

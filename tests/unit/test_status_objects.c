@@ -147,15 +147,15 @@ static void turns_come_by_time_and_then_in_order(void **state)
     objects_queue(*state, b, 10);
     objects_queue(*state, a, 10);
     objects_queue(*state, b, 30); /* is queued sooner already */
-    assert_ptr_equal(objects_due(*state), b);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), b);
     objects_unqueue(*state, b);
-    assert_ptr_equal(objects_due(*state), a);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), a);
     objects_queue(*state, c, 5);
-    assert_ptr_equal(objects_due(*state), c);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), c);
     assert_int_equal(objects_queued(*state, OBJECT_VIP), 2);
     objects_remove(*state, c);
     objects_remove(*state, a);
-    assert_null(objects_due(*state));
+    assert_null(objects_due(*state, OBJECT_VIP));
 }
 
 static void each_kind_is_walked_by_itself(void **state)
@@ -169,6 +169,11 @@ static void each_kind_is_walked_by_itself(void **state)
     assert_ptr_equal(objects_next(*state, OBJECT_POOL, NULL), pool);
     assert_ptr_equal(objects_get(*state, OBJECT_POOL, "a"), pool);
     assert_null(objects_get(*state, OBJECT_POOL, "b"));
+    objects_queue(*state, vip, 1);
+    assert_null(objects_due(*state, OBJECT_POOL));
+    objects_queue(*state, pool, 2);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), vip);
+    assert_ptr_equal(objects_due(*state, OBJECT_POOL), pool);
 }
 
 /* ---- Tests: claims ------------------------------------------------------------------------------------------------- */

@@ -163,6 +163,13 @@ class FaultProxy:
             await asyncio.sleep(seconds)
         return self._rule(act, **match)
 
+    def hold(self, event, **match):
+        """The request is passed on only once the event is set."""
+        async def act(passage):
+            while not event.is_set():
+                await asyncio.sleep(CONNECTED_CHECK_SECONDS)
+        return self._rule(act, **match)
+
     def hang(self, **match):
         """No answer, the connection stays."""
         return self.delay(86400, **match)
