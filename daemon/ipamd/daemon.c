@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bus.h"
 #include "connection.h"
 #include "log.h"
 #include "pipeline.h"
@@ -16,6 +17,7 @@
 
 #define DEADLINE_SWEEP_MS 50
 #define STORE_RETRY_MS    500
+#define TICK_SOON_MS      150
 #define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
 
 /* The handles of the loop; all are closed together. */
@@ -41,7 +43,8 @@ struct daemon {
     struct connections connections;
     struct pipeline pipeline;
     struct rpc_server *rpc;
-    struct listener *listener;
+    struct listener *listener, *events;
+    struct bus bus;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
     bool stopping, closed;
@@ -132,6 +135,12 @@ static void pipeline_changed(void *user)
         uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
     sd_notifyf(0, "STATUS=%s", pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
     rpc_server_state_changed(daemon->rpc);
+}
+
+static void batch_durable(const struct changes *batch, const uint8_t *hashes, void *user)
+{
+    struct daemon *daemon = user;
+    bus_publish(&daemon->bus, batch, hashes, host_monotonic_now(daemon));
 }
 
 static void on_retry(uv_timer_t *handle)
@@ -247,6 +256,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
     sd_notify(0, "STOPPING=1");
     handle_close(daemon, HANDLE_LISTENER);
     listener_close(daemon->listener);
+    listener_close(daemon->events);
     uv_timer_start(&daemon->handles[HANDLE_SHUTDOWN].timer, on_shutdown_timeout,
                    daemon->options->shutdown_timeout * 1000, 0);
     rpc_server_shutdown(daemon->rpc);
@@ -346,20 +356,41 @@ static void rpc_init(struct daemon *daemon, struct store *store)
     };
 }
 
+static int bus_start(struct daemon *daemon, uint64_t revision, struct ipam_error *reterr)
+{
+    const struct options *options = daemon->options;
+    struct publisher_options publish = {
+        .fd = daemon->events->fd,
+        .tick_ms = (uint32_t)options->tick_interval,
+        .tick_soon_ms = options->tick_interval < TICK_SOON_MS ? (uint32_t)options->tick_interval : TICK_SOON_MS,
+        .max_subscribers = options->max_subscribers,
+        .revision = revision,
+    };
+    struct publisher *publisher;
+    if (publisher_start(&publish, &publisher, reterr) < 0)
+        return -1;
+    bus_init(&daemon->bus, publisher, options->bus_budget);
+    return 0;
+}
+
 int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
-               struct listener *listener, struct ipam_error *reterr)
+               struct listener *listener, struct listener *events, struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
     daemon->options = options;
     daemon->listener = listener;
+    daemon->events = events;
     int status = uv_loop_init(&daemon->loop);
-    if (status < 0) {
+    if (status < 0)
+        ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
+    if (status < 0 || bus_start(daemon, engine_revision(engine), reterr) < 0) {
         engine_free(engine);
         free(daemon);
-        return ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
+        return -1;
     }
     struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
+    daemon->pipeline.on_durable = batch_durable;
     rpc_init(daemon, store);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
@@ -373,6 +404,7 @@ int daemon_run(const struct options *options, struct store *store, struct engine
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
 
     writer_free(writer);
+    bus_done(&daemon->bus);
     pipeline_done(&daemon->pipeline);
     rpc_server_free(daemon->rpc);
     uv_loop_close(&daemon->loop);

@@ -11,8 +11,8 @@
 #include "store.h"
 
 /* Serves until SIGTERM or SIGINT and then until calls in flight are answered. Takes `engine`;
- * `store` and `listener` stay the caller's. 0, or -1 when the loop could not be set up. */
+ * `store` and the listeners (of calls, of the bus) stay the caller's. 0, or -1 when the loop could not be set up. */
 int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
-               struct listener *listener, struct ipam_error *reterr);
+               struct listener *listener, struct listener *events, struct ipam_error *reterr);
 
 #endif

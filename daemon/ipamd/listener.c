@@ -16,18 +16,19 @@
 
 /* ---- From systemd ------------------------------------------------------------------------------------------------ */
 
-static int listener_inherit(struct listener *ret, struct ipam_error *reterr)
+static int listener_inherit(bool events, struct listener *ret, struct ipam_error *reterr)
 {
     char **names = NULL;
-    int count = sd_listen_fds_with_names(1, &names), found = -1;
+    int count = sd_listen_fds_with_names(0, &names), found = -1;
     for (int i = 0; i < count; i++) {
         int fd = SD_LISTEN_FDS_START + i;
-        if (found < 0 && strcmp(names[i], "events") != 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+        if (found < 0 && (strcmp(names[i], LISTENER_EVENTS_NAME) == 0) == events &&
+            sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
             found = fd;
         free(names[i]);
     }
     free(names);
-    if (found < 0 && count > 0)
+    if (found < 0 && count > 0 && !events)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "systemd passed %d sockets, none of them a listening Unix stream "
                               "socket: mend the .socket "
@@ -57,8 +58,10 @@ static int parent_make(const char *path, struct ipam_error *reterr)
 }
 
 /* Is anybody behind the file? Only a refused connection says that its process is dead. */
-static int stale_remove(const char *path, const struct sockaddr_un *address, struct ipam_error *reterr)
+static int stale_remove(const struct listener_options *options, const struct sockaddr_un *address,
+                        struct ipam_error *reterr)
 {
+    const char *path = options->path;
     struct stat st;
     if (lstat(path, &st) < 0)
         return errno == ENOENT
@@ -66,8 +69,8 @@ static int stale_remove(const char *path, const struct sockaddr_un *address, str
                    : ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
-                              "socket %s: a file that is no socket is in the way: move it, or use another --socket",
-                              path);
+                              "socket %s: a file that is no socket is in the way: move it, or use another %s", path,
+                              options->option);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool refused =
         fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
@@ -75,7 +78,8 @@ static int stale_remove(const char *path, const struct sockaddr_un *address, str
         close(fd);
     if (!refused)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
-                              "socket %s: another process serves it: stop that one, or use another --socket", path);
+                              "socket %s: another process serves it: stop that one, or use another %s", path,
+                              options->option);
     if (unlink(path) < 0)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
                               "socket %s: can't replace the file of a dead process: %s", path, strerror(errno));
@@ -96,20 +100,21 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addre
     return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(cause));
 }
 
-static int listener_make(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr)
+static int listener_make(const struct listener_options *options, struct listener *ret, struct ipam_error *reterr)
 {
+    const char *path = options->path;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
-                              "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter --socket",
-                              path, strlen(path), sizeof address.sun_path - 1);
+                              "socket %s: the path has %zu bytes, a Unix socket's may have %zu: use a shorter %s", path,
+                              strlen(path), sizeof address.sun_path - 1, options->option);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    if (parent_make(path, reterr) < 0 || stale_remove(path, &address, reterr) < 0)
+    if (parent_make(path, reterr) < 0 || stale_remove(options, &address, reterr) < 0)
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
-    if (socket_bind(fd, path, &address, mode, reterr) < 0) {
+    if (socket_bind(fd, path, &address, options->mode, reterr) < 0) {
         close(fd);
         return -1;
     }
@@ -117,13 +122,13 @@ static int listener_make(const char *path, mode_t mode, struct listener *ret, st
     return 0;
 }
 
-int listener_open(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr)
+int listener_open(const struct listener_options *options, struct listener *ret, struct ipam_error *reterr)
 {
     struct listener listener;
-    if (listener_inherit(&listener, reterr) < 0)
+    if (listener_inherit(options->events, &listener, reterr) < 0)
         return -1;
     if (listener.fd < 0)
-        return listener_make(path, mode, ret, reterr);
+        return listener_make(options, ret, reterr);
     *ret = listener;
     return 0;
 }

@@ -1,4 +1,4 @@
-/* listener.h: the listening Unix socket, made here or passed by systemd.
+/* listener.h: a listening Unix socket, made here or passed by systemd.
  *
  * Called by start-up. It knows socket files and LISTEN_FDS, and nothing of what is spoken on them.
  */
@@ -15,10 +15,19 @@ struct listener {
     const char *path; /* of the socket file that we made and remove when done; NULL: it is systemd's */
 };
 
-/* Takes the first listening Unix stream socket that systemd passes and has not named "events"; else
- * makes `path`: the file of a dead process is replaced, a living one's is not. -1: INVALID_REQUEST
- * (the path), or UNREACHABLE with the cause. */
-int listener_open(const char *path, mode_t mode, struct listener *ret, struct ipam_error *reterr);
+/* The name that systemd's socket unit gives the socket of the bus (FileDescriptorName=). */
+#define LISTENER_EVENTS_NAME "events"
+
+struct listener_options {
+    const char *option; /* "--socket", for messages */
+    const char *path;
+    mode_t mode;
+    bool events; /* the bus: takes systemd's socket only if it is named so; else the first one that is not */
+};
+
+/* Takes the socket that systemd passes for it, else makes `path`: the file of a dead process is replaced, a living one's is
+ * not. -1: INVALID_REQUEST (the path), or UNREACHABLE with the cause. */
+int listener_open(const struct listener_options *options, struct listener *ret, struct ipam_error *reterr);
 void listener_close(struct listener *listener); /* removes the file; the fd is the caller's */
 
 #endif

@@ -36,11 +36,25 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
+/* The sockets, of calls and of the bus. */
+static int listen_on(const struct options *options, struct listener *ret_calls, struct listener *ret_events,
+                     struct ipam_error *reterr)
+{
+    struct listener_options calls = {"--socket", options->socket, (mode_t)options->socket_mode, false};
+    struct listener_options events = {"--events", options->events, (mode_t)options->events_mode, true};
+    if (listener_open(&calls, ret_calls, reterr) < 0)
+        return -1;
+    if (listener_open(&events, ret_events, reterr) == 0)
+        return 0;
+    listener_close(ret_calls);
+    return -1;
+}
+
 static int serve(const struct options *options, struct store *store)
 {
     uint8_t hash_key[16];
     struct ipam_error error;
-    struct listener listener;
+    struct listener listener, events;
     randombytes_buf(hash_key, sizeof hash_key);
     struct engine *engine = engine_new(hash_key);
     if (store_load(store, engine, &error) < 0) {
@@ -48,14 +62,15 @@ static int serve(const struct options *options, struct store *store)
         return fail(&error, "start");
     }
     block_signals();
-    if (listener_open(options->socket, (mode_t)options->socket_mode, &listener, &error) < 0) {
+    if (listen_on(options, &listener, &events, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
     }
     log_info("state directory %s, %s %s", options->state_dir,
              listener.path ? "socket" : "socket from systemd instead of", options->socket);
-    int status = daemon_run(options, store, engine, hash_key, &listener, &error);
+    int status = daemon_run(options, store, engine, hash_key, &listener, &events, &error);
     listener_close(&listener);
+    listener_close(&events);
     if (status < 0)
         return fail(&error, "start");
     log_info("stopped");

@@ -6,12 +6,19 @@
 
 static const struct option_row rows[] = {
     {"socket", "PATH", OPTION_TEXT, AT(socket), "/run/ipamd/ipamd.sock", 0, 0, NULL, "where ipamd serves gRPC"},
-    {"events", "PATH", OPTION_TEXT, AT(events), "/run/ipamd/events.sock", 0, 0, NULL,
-     "where changes are published (taken, not used yet)"},
+    {"events", "PATH", OPTION_TEXT, AT(events), "/run/ipamd/events.sock", 0, 0, NULL, "where changes are published"},
     {"state-dir", "DIR", OPTION_TEXT, AT(state_dir), "/var/lib/ipamd", 0, 0, NULL,
      "where the database lives; one ipamd a directory"},
     {"socket-mode", "MODE", OPTION_OCTAL, AT(socket_mode), "0660", 0, 0777, NULL,
      "permissions of the socket, in octal"},
+    {"events-mode", "MODE", OPTION_OCTAL, AT(events_mode), "0660", 0, 0777, NULL,
+     "permissions of the socket where changes are published, in octal"},
+    {"tick-interval", "MS", OPTION_NUMBER, AT(tick_interval), "2000", 50, 60000, NULL,
+     "how often the newest revision is published, in milliseconds"},
+    {"bus-budget", "N", OPTION_NUMBER, AT(bus_budget), "20000", 0, 1000000000, NULL,
+     "changes times subscribers published in a second; those past it are read by ListChanges"},
+    {"max-subscribers", "N", OPTION_NUMBER, AT(max_subscribers), "4096", 1, 1000000, NULL,
+     "subscribers connected at once"},
     {"log-format", "FORMAT", OPTION_CHOICE, AT(log_format), "text", 0, 0, "text|json", "how log lines on stderr look"},
     {"max-connections", "N", OPTION_NUMBER, AT(max_connections), "4096", 1, 1000000, NULL, "clients connected at once"},
     {"max-streams", "N", OPTION_NUMBER, AT(max_streams), "1024", 1, 65536, NULL, "calls at once on one connection"},
@@ -34,9 +41,10 @@ static const struct option_row rows[] = {
 const struct option_table ipamd_options = {
     .program = "ipamd",
     .summary = "IP address management for NovaEdge VIPs",
-    .footer = "A socket passed by systemd (LISTEN_FDS) is used instead of --socket.\n"
-              "SIGTERM and SIGINT stop ipamd once calls in flight are answered; SIGHUP retries a "
-              "failed store at once.\n",
+    .footer =
+        "A socket passed by systemd (LISTEN_FDS) is used instead of --socket, one named events instead of --events.\n"
+        "SIGTERM and SIGINT stop ipamd once calls in flight are answered; SIGHUP retries a "
+        "failed store at once.\n",
     .rows = rows,
     .n_rows = sizeof rows / sizeof *rows,
     .size = sizeof(struct options),

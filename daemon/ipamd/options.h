@@ -12,8 +12,11 @@
 
 struct options {
     const char *socket, *events, *state_dir; /* paths */
-    uint64_t socket_mode;                    /* permission bits */
-    const char *log_format;                  /* "text" or "json" */
+    uint64_t socket_mode, events_mode;       /* permission bits */
+    uint64_t tick_interval;                  /* ms */
+    uint64_t bus_budget;                     /* deliveries a second */
+    uint64_t max_subscribers;
+    const char *log_format; /* "text" or "json" */
     uint64_t max_connections, max_streams, max_message, max_header_list, max_unread;
     uint64_t history_limit;    /* changes; 0: all */
     uint64_t shutdown_timeout; /* seconds */

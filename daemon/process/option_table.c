@@ -83,6 +83,17 @@ static int row_set(const struct option_row *row, const char *text, void *options
 
 #define FIRST_ROW 256 /* what getopt_long gives for row 0: beyond every character */
 
+static size_t row_count(const struct option_table *table)
+{
+    return table->n_rows + (table->shared ? table->shared->n_rows : 0);
+}
+
+/* The program's own rows first, then the shared ones. */
+static const struct option_row *row_at(const struct option_table *table, size_t i)
+{
+    return i < table->n_rows ? &table->rows[i] : &table->shared->rows[i - table->n_rows];
+}
+
 static int usage_error(int found, char *const argv[], struct ipam_error *reterr)
 {
     const char *argument = argv[optind - 1];
@@ -94,20 +105,22 @@ static int usage_error(int found, char *const argv[], struct ipam_error *reterr)
 
 static int defaults_set(const struct option_table *table, void *ret, struct ipam_error *reterr)
 {
-    for (size_t i = 0; i < table->n_rows; i++)
-        if (table->rows[i].by_default && row_set(&table->rows[i], table->rows[i].by_default, ret, reterr) < 0)
+    for (size_t i = 0; i < row_count(table); i++) {
+        const struct option_row *row = row_at(table, i);
+        if (row->by_default && row_set(row, row->by_default, ret, reterr) < 0)
             return -1;
+    }
     return 0;
 }
 
 /* As getopt_long wants them; the caller frees. NULL: no memory. */
 static struct option *long_options(const struct option_table *table)
 {
-    struct option *options = calloc(table->n_rows + 1, sizeof *options);
-    for (size_t i = 0; options && i < table->n_rows; i++)
+    struct option *options = calloc(row_count(table) + 1, sizeof *options);
+    for (size_t i = 0; options && i < row_count(table); i++)
         options[i] = (struct option){
-            .name = table->rows[i].name,
-            .has_arg = table->rows[i].metavar ? required_argument : no_argument,
+            .name = row_at(table, i)->name,
+            .has_arg = row_at(table, i)->metavar ? required_argument : no_argument,
             .val = FIRST_ROW + (int)i,
         };
     return options;
@@ -121,7 +134,7 @@ static int arguments_parse(const struct option_table *table, const struct option
     while ((found = getopt_long(argc, argv, ":", longopts, NULL)) != -1) {
         if (found < FIRST_ROW)
             return usage_error(found, argv, reterr);
-        if (row_set(&table->rows[found - FIRST_ROW], optarg, ret, reterr) < 0)
+        if (row_set(row_at(table, (size_t)(found - FIRST_ROW)), optarg, ret, reterr) < 0)
             return -1;
     }
     if (optind < argc)
@@ -163,7 +176,7 @@ static void row_help(FILE *out, const struct option_row *row)
 void option_table_help(const struct option_table *table, FILE *out)
 {
     fprintf(out, "%s: %s\n\nUsage: %s [options]\n\n", table->program, table->summary, table->program);
-    for (size_t i = 0; i < table->n_rows; i++)
-        row_help(out, &table->rows[i]);
+    for (size_t i = 0; i < row_count(table); i++)
+        row_help(out, row_at(table, i));
     fprintf(out, "\n%s", table->footer);
 }

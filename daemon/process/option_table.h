@@ -37,6 +37,8 @@ struct option_table {
     const struct option_row *rows;
     size_t n_rows;
     size_t size; /* of the program's struct */
+    /* Rows that several programs have: for the struct that stands first in the program's own. NULL: none. */
+    const struct option_table *shared;
 };
 
 /* Fills the program's struct at `ret`. 0, or -1 with INVALID_REQUEST: which option, what is wrong with it, what it takes.

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <ipam/chain.h>
 #include <ipam/client.h>
 #include <ipam/error.h>
 #include <ipam/ipam.pb-c.h>
@@ -24,8 +25,6 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 #ifdef UV_H
-
-#define IPAM_HASH_SIZE 32
 
 struct ipam_subscriber;
 

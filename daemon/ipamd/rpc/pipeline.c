@@ -122,6 +122,8 @@ static void commit_taken(struct pipeline *pipeline, const struct writer_result *
         pipeline->durable = written->items[written->count - 1].revision;
         pipeline->counters.batches++;
         pipeline->counters.changes += written->count;
+        if (pipeline->on_durable)
+            pipeline->on_durable(written, result->hashes, pipeline->user);
         changes_reset(written);
         pipeline_flush(pipeline); /* the disk works on while the answers go out */
         waiters_release(pipeline);

@@ -42,6 +42,8 @@ struct pipeline {
     struct waiter waiters;               /* ring, in order of revision */
     struct pipeline_counters counters;
     void (*on_state)(void *user); /* the state has changed, from within pipeline_take */
+    /* A batch has become durable, from within pipeline_take; hash of change i at hashes + 32 × i. May be NULL. */
+    void (*on_durable)(const struct changes *batch, const uint8_t *hashes, void *user);
     void *user;
 };
 

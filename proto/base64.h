@@ -1,10 +1,10 @@
 /* base64.h: bytes as RFC 4648 base64, as JSON carries them.
  *
- * Used by the JSON mapping of protobuf. Reads the standard and the URL-safe alphabet, with padding or without; writes the
- * standard one with padding. Knows nothing of JSON.
+ * Used by the JSON mapping of protobuf and by the reader of kubeconfig files. Reads the standard and the URL-safe alphabet, with padding or without; writes the
+ * standard one with padding. Knows nothing of either.
  */
-#ifndef IPAMC_BASE64_H
-#define IPAMC_BASE64_H
+#ifndef IPAM_PROTO_BASE64_H
+#define IPAM_PROTO_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>

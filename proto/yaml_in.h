@@ -1,10 +1,10 @@
 /* yaml_in.h: YAML (and JSON, which is YAML) as a tree of nodes that know their lines.
  *
- * Used by the manifest reader; knows nothing of manifests. Input is hostile: size, depth and number of nodes (aliases
+ * Used by the readers of manifests and of kubeconfig files; knows nothing of either. Input is hostile: size, depth and number of nodes (aliases
  * counted as often as they are used) are bounded; duplicate keys, merge keys and aliases to what contains them are refused.
  */
-#ifndef IPAMC_YAML_IN_H
-#define IPAMC_YAML_IN_H
+#ifndef IPAM_PROTO_YAML_IN_H
+#define IPAM_PROTO_YAML_IN_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,289 @@
+#include "objects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena.h"
+#include "status.h"
+#include "vip_status.h"
+
+static const char *const metadata_keys[] = {"name", "uid", "generation", "resourceVersion", NULL};
+static const char *const vip_spec_keys[] = {"address", "ipv6Address", "addressFamily", "poolRef", NULL};
+static const char *const vip_status_keys[] = {"allocatedAddress", "allocatedIPv6Address", "conditions", NULL};
+static const char *const pool_spec_keys[] = {NULL};
+static const char *const pool_status_keys[] = {"capacity",
+                                               "allocated",
+                                               "available",
+                                               "cooling",
+                                               "excluded",
+                                               "orphaned",
+                                               "waiting",
+                                               "allocations",
+                                               "allocationsTruncated",
+                                               "observedGeneration",
+                                               "conditions",
+                                               NULL};
+
+const struct object_kind_info object_kinds[OBJECT_KINDS] = {
+    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_spec_keys, vip_status_keys},
+    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_spec_keys, pool_status_keys},
+};
+
+static int compare_names(const struct object *a, const struct object *b)
+{
+    int order = (a->kind > b->kind) - (a->kind < b->kind);
+    return order ? order : strcmp(a->name, b->name);
+}
+
+static int compare_due(const struct object *a, const struct object *b)
+{
+    int order = (a->due > b->due) - (a->due < b->due);
+    return order ? order : (a->order > b->order) - (a->order < b->order);
+}
+
+static int compare_shown(const struct shown *a, const struct shown *b)
+{
+    int order = ipam_addr_compare(&a->address, &b->address);
+    return order ? order
+                 : ((uintptr_t)a->object > (uintptr_t)b->object) - ((uintptr_t)a->object < (uintptr_t)b->object);
+}
+
+RB_HEAD(objects_by_name, object);
+RB_HEAD(objects_by_due, object);
+RB_HEAD(objects_shown, shown);
+RB_PROTOTYPE(objects_by_name, object, by_name, compare_names)
+RB_GENERATE(objects_by_name, object, by_name, compare_names)
+RB_PROTOTYPE(objects_by_due, object, by_due, compare_due)
+RB_GENERATE(objects_by_due, object, by_due, compare_due)
+RB_PROTOTYPE(objects_shown, shown, node, compare_shown)
+RB_GENERATE(objects_shown, shown, node, compare_shown)
+
+struct objects {
+    struct objects_by_name by_name;
+    struct objects_by_due by_due;
+    struct objects_shown shown;
+    uint64_t order;
+    size_t count[OBJECT_KINDS], queued[OBJECT_KINDS];
+};
+
+struct objects *objects_new(void)
+{
+    struct objects *objects = mem_zalloc(sizeof(*objects));
+    RB_INIT(&objects->by_name);
+    RB_INIT(&objects->by_due);
+    RB_INIT(&objects->shown);
+    return objects;
+}
+
+struct objects *objects_free(struct objects *objects)
+{
+    if (!objects)
+        return NULL;
+    while (!RB_EMPTY(&objects->by_name))
+        objects_remove(objects, RB_ROOT(&objects->by_name));
+    free(objects);
+    return NULL;
+}
+
+/* ---- The part of an object that matters ---------------------------------------------------------------------------- */
+
+static json_t *pick(const json_t *from, const char *const *keys)
+{
+    json_t *part = json_object();
+    for (; *keys; keys++) {
+        json_t *value = json_object_get(from, *keys);
+        if (value)
+            json_object_set(part, *keys, value);
+    }
+    return part;
+}
+
+static json_t *trim(const json_t *json, enum object_kind kind)
+{
+    const struct object_kind_info *info = &object_kinds[kind];
+    return json_pack("{s:o, s:o, s:o}", "metadata", pick(json_object_get(json, "metadata"), metadata_keys), "spec",
+                     pick(json_object_get(json, "spec"), info->spec_keys), "status",
+                     pick(json_object_get(json, "status"), info->status_keys));
+}
+
+static const struct ipam_addr no_addresses[2] = {{.family = IPAM_FAMILY_NONE}, {.family = IPAM_FAMILY_NONE}};
+
+static void index_set(struct objects *objects, struct shown shown[2], const struct ipam_addr now[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (shown[i].address.family != IPAM_FAMILY_NONE)
+            RB_REMOVE(objects_shown, &objects->shown, &shown[i]);
+        shown[i].address = now[i];
+        if (now[i].family != IPAM_FAMILY_NONE)
+            RB_INSERT(objects_shown, &objects->shown, &shown[i]);
+    }
+}
+
+static void index_shown(struct objects *objects, struct object *object, const json_t *json)
+{
+    struct ipam_addr now[2];
+    memcpy(now, no_addresses, sizeof(now));
+    if (json && object->kind == OBJECT_VIP)
+        vip_status_shown(json, now);
+    index_set(objects, object->shown, now);
+}
+
+void objects_expect(struct objects *objects, struct object *object, const struct ipam_addr coming[2])
+{
+    index_set(objects, object->coming, coming);
+}
+
+void objects_settle(struct objects *objects, struct object *object)
+{
+    index_set(objects, object->coming, no_addresses);
+}
+
+struct object *objects_showing(struct objects *objects, const struct ipam_addr *address, const struct object *object)
+{
+    struct shown *shown = RB_ROOT(&objects->shown), *found = NULL;
+    while (shown) { /* the first with the address; the rest follow it */
+        bool before = ipam_addr_compare(&shown->address, address) < 0;
+        found = before ? found : shown;
+        shown = before ? RB_RIGHT(shown, node) : RB_LEFT(shown, node);
+    }
+    shown = found;
+    while (shown && shown->object == object)
+        shown = RB_NEXT(objects_shown, &objects->shown, shown);
+    return shown && ipam_addr_equal(&shown->address, address) ? shown->object : NULL;
+}
+
+/* ---- Objects come and go ------------------------------------------------------------------------------------------- */
+
+static struct object *object_new(struct objects *objects, enum object_kind kind, const char *name)
+{
+    struct object *object = mem_zalloc(sizeof(*object));
+    object->kind = kind;
+    object->name = mem_strdup(name);
+    object->uid = mem_strdup("");
+    object->version = mem_strdup("");
+    object->shown[0].object = object->shown[1].object = object;
+    object->coming[0].object = object->coming[1].object = object;
+    RB_INSERT(objects_by_name, &objects->by_name, object);
+    objects->count[kind]++;
+    return object;
+}
+
+void objects_remove(struct objects *objects, struct object *object)
+{
+    objects_unqueue(objects, object);
+    index_shown(objects, object, NULL);
+    objects_settle(objects, object);
+    RB_REMOVE(objects_by_name, &objects->by_name, object);
+    objects->count[object->kind]--;
+    ranges_done(&object->ranges);
+    free(object->residue);
+    free(object->seen);
+    free(object->version);
+    free(object->uid);
+    free(object->name);
+    free(object);
+}
+
+struct object *objects_get(struct objects *objects, enum object_kind kind, const char *name)
+{
+    struct object key = {.kind = kind, .name = (char *)(uintptr_t)name};
+    return RB_FIND(objects_by_name, &objects->by_name, &key);
+}
+
+struct object *objects_next(struct objects *objects, enum object_kind kind, struct object *object)
+{
+    struct object key = {.kind = kind, .name = (char *)(uintptr_t) ""};
+    object = object ? RB_NEXT(objects_by_name, &objects->by_name, object)
+                    : RB_NFIND(objects_by_name, &objects->by_name, &key);
+    return object && object->kind == kind ? object : NULL;
+}
+
+size_t objects_count(const struct objects *objects, enum object_kind kind)
+{
+    return objects->count[kind];
+}
+
+static void set_text(char **text, const char *now)
+{
+    if (strcmp(*text, now) != 0) {
+        free(*text);
+        *text = mem_strdup(now);
+    }
+}
+
+/* A new object of the name: what was learnt about the old one is not true of it. */
+static void object_renew(struct object *object, const char *uid)
+{
+    set_text(&object->uid, uid);
+    free(object->residue);
+    object->residue = NULL;
+    object->changed = object->gone = object->unsure = false;
+    object->strikes = object->attempts = 0;
+    object->last_write = object->rest_until = object->calm_until = 0;
+}
+
+/* resourceVersions are numbers since ever, and officially since Kubernetes 1.35; what is none is taken as newer. */
+static bool is_older(const char *version, const char *than)
+{
+    char *end, *than_end;
+    errno = 0;
+    unsigned long long a = strtoull(version, &end, 10), b = strtoull(than, &than_end, 10);
+    return errno == 0 && end != version && *end == '\0' && than_end != than && *than_end == '\0' && a < b;
+}
+
+struct object *objects_take(struct objects *objects, enum object_kind kind, const json_t *json, bool no_older)
+{
+    const char *name = status_text(json, "metadata", "name"), *uid = status_text(json, "metadata", "uid"),
+               *version = status_text(json, "metadata", "resourceVersion");
+    struct object *object = *name ? objects_get(objects, kind, name) : NULL;
+    if (!*name)
+        return NULL;
+    if (!object)
+        object = object_new(objects, kind, name);
+    if (object->seen && strcmp(object->uid, uid) == 0 && !object->gone &&
+        (strcmp(object->version, version) == 0 || (no_older && is_older(version, object->version))))
+        return NULL;
+    if (strcmp(object->uid, uid) != 0 || object->gone)
+        object_renew(object, uid);
+    set_text(&object->version, version);
+    json_t *part = trim(json, kind);
+    free(object->seen);
+    object->seen = json_dumps(part, JSON_COMPACT);
+    index_shown(objects, object, part);
+    json_decref(part);
+    return object;
+}
+
+/* ---- Whose turn is it ---------------------------------------------------------------------------------------------- */
+
+void objects_queue(struct objects *objects, struct object *object, uint64_t due)
+{
+    if (object->queued && object->due <= due)
+        return;
+    objects_unqueue(objects, object);
+    object->due = due;
+    object->order = ++objects->order;
+    object->queued = true;
+    objects->queued[object->kind]++;
+    RB_INSERT(objects_by_due, &objects->by_due, object);
+}
+
+void objects_unqueue(struct objects *objects, struct object *object)
+{
+    if (!object->queued)
+        return;
+    RB_REMOVE(objects_by_due, &objects->by_due, object);
+    object->queued = false;
+    objects->queued[object->kind]--;
+}
+
+struct object *objects_due(struct objects *objects)
+{
+    return RB_MIN(objects_by_due, &objects->by_due);
+}
+
+size_t objects_queued(const struct objects *objects, enum object_kind kind)
+{
+    return objects->queued[kind];
+}

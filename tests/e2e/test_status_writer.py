@@ -1,0 +1,242 @@
+"""ipam-status-writer against a real API server: what ipamd decides stands in the status of the objects. Claims are made by
+calls to ipamd, as the watcher makes them: kind ProxyVIP with the object's uid."""
+import concurrent.futures
+import subprocess
+import time
+
+import pytest
+
+from cluster.api import wait_for
+from cluster.objects import pool, vip
+from harness import requests as ask
+from harness.protos import ipam as pb
+
+# ---- Fixture
+
+
+class Parts:
+    """An API server, an ipamd and a started status-writer, and the watcher's part played by the test."""
+
+    def __init__(self, kube, daemon, writer):
+        self.kube = kube
+        self.daemon = daemon
+        self.writer = writer
+        self.ipam = daemon.ipam()
+
+    def make_pool(self, name, *cidrs, **spec):
+        made = self.kube.admin.create("proxyippools", pool(name, *cidrs, **spec))
+        self.apply_pool(name, *cidrs, generation=made["metadata"]["generation"], uid=made["metadata"]["uid"])
+
+    def apply_pool(self, name, *cidrs, **more):
+        self.ipam.ApplyPool(ask.pool(name, *cidrs, record_rejected=True, **more))
+
+    def make_vip(self, name, pool_name="", **spec):
+        return self.kube.admin.create("proxyvips", vip(name, pool_name, **spec))["metadata"]["uid"]
+
+    def bind(self, name, pool_name, uid, **more):
+        return self.ipam.Allocate(ask.allocate(name, pool_name, uid=uid, enqueue=True, **more)).claims
+
+    def vip_status(self, name):
+        return self.kube.admin.get("proxyvips", name).get("status", {})
+
+    def wait_vip(self, name, holds, what):
+        return self.kube.wait("proxyvips", name, lambda seen: holds(seen.get("status", {})), what)["status"]
+
+    def wait_pool(self, name, holds, what):
+        return self.kube.wait("proxyippools", name, lambda seen: holds(seen.get("status", {})), what)["status"]
+
+
+@pytest.fixture
+def parts(kube, daemon, status_writers):
+    return Parts(kube, daemon, status_writers(kube, daemon).start())
+
+
+# ---- Helpers
+
+def condition(status, kind):
+    found = [c for c in status.get("conditions", []) if c["type"] == kind]
+    assert len(found) <= 1, status
+    return {key: found[0][key] for key in ("status", "reason", "message")} if found else None
+
+
+def has(status, address):
+    return status.get("allocatedAddress") == address
+
+
+# ---- Tests
+
+def test_the_statuses_of_the_reference_page(parts, recorder):
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for name in ("web-vip", "api-vip", "grpc-vip"):
+        parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
+    status = parts.wait_vip("web-vip", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    assert condition(status, "Bound") == {"status": "True", "reason": "AddressAllocated",
+                                          "message": "Address 10.200.0.1/32 allocated from pool main-vip-pool"}
+    status = parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 3, "counts three")
+    assert (status["available"], status["observedGeneration"]) == (251, 1)
+    assert [(a["address"], a["vipRef"]) for a in status["allocations"]] == [
+        ("10.200.0.1/32", "web-vip"), ("10.200.0.2/32", "api-vip"), ("10.200.0.3/32", "grpc-vip")]
+    assert condition(status, "Ready") == {"status": "True", "reason": "PoolReady", "message": "Pool has 251 available addresses"}
+    assert condition(status, "Exhausted")["status"] == "False"
+    row = parts.kube.kubectl("get", "proxyippool").stdout.splitlines()[1].split()
+    assert row[:4] == ["main-vip-pool", "3", "251", "true"]
+
+
+def test_a_reason_and_recovery_without_touching_the_vip(parts):
+    uid = parts.make_vip("web-vip", "late-pool")
+    parts.bind("web-vip", "late-pool", uid)
+    status = parts.wait_vip("web-vip", lambda seen: condition(seen, "Bound"), "says why it waits")
+    assert condition(status, "Bound")["reason"] == "PoolNotFound" and "allocatedAddress" not in status
+    parts.make_pool("late-pool", "10.201.0.0/24")
+    parts.wait_vip("web-vip", lambda seen: has(seen, "10.201.0.1/32"), "got its address")
+    events = wait_for(lambda: [e for e in parts.kube.admin.items("events", "default") if e["involvedObject"]["uid"] == uid
+                               and e["reason"] == "AddressAllocated"], "the event is there")
+    assert "10.201.0.1/32" in events[0]["message"]
+
+
+def test_an_address_changes_hands_and_is_never_seen_twice(parts, recorder):
+    parts.make_pool("main-vip-pool", "10.200.0.0/30")
+    uids = {name: parts.make_vip(name, "main-vip-pool") for name in ("a", "b", "c", "d")}
+    for name, uid in uids.items():
+        parts.bind(name, "main-vip-pool", uid)
+    holders = ["a", "b", "c", "d"]
+    for _ in range(12):
+        first = holders.pop(0)
+        parts.ipam.Release(ask.release(first))
+        parts.bind(first, "main-vip-pool", uids[first])
+        holders.append(first)
+    held = {claim.owner.name: claim.address for claim in ask.all_claims(parts.ipam, state=pb.BOUND)}
+
+    def all_right():
+        return all(parts.vip_status(name).get("allocatedAddress") == held.get(name) for name in uids)
+
+    wait_for(all_right, "every status says what ipamd says", show=lambda _: str({n: parts.vip_status(n) for n in uids}))
+    recorder.assert_no_double()
+
+
+def test_a_second_writer_that_replaces_status_all_the_time(parts, replacer):
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for number in range(5):
+        parts.bind(f"vip-{number}", "main-vip-pool", parts.make_vip(f"vip-{number}", "main-vip-pool"))
+    for number in range(5):
+        status = parts.wait_vip(f"vip-{number}", lambda seen: condition(seen, "Bound") and seen.get("activeNode"), "has both")
+        assert condition(status, "Announced")["reason"] == "Announced"
+    mark = parts.kube.audit_mark()
+    before = replacer.written
+    wait_for(lambda: replacer.written > before + 50, "the other one writes on")
+    writes = [e for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch"]
+    assert len(writes) <= 2, writes
+
+
+def test_one_that_keeps_undoing_is_answered_ever_more_slowly(parts):
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("web-vip", "main-vip-pool", parts.make_vip("web-vip", "main-vip-pool"))
+    parts.wait_vip("web-vip", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    mark = parts.kube.audit_mark()
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        parts.kube.admin.patch("proxyvips", "web-vip", {"status": {"allocatedAddress": None}}, subresource="status")
+        time.sleep(0.01)
+    writes = [e for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch" and e["status"] == 200]
+    assert 1 <= len(writes) <= 12
+    parts.kube.wait("proxyvips", "web-vip", lambda seen: has(seen["status"], "10.200.0.1/32"), "is right in the end", 30)
+
+
+def test_fields_that_the_server_does_not_keep_are_no_hot_loop(novaedge_crds, daemon, status_writers):
+    parts = Parts(novaedge_crds, daemon, status_writers(novaedge_crds, daemon).start())
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("web-vip", "main-vip-pool", parts.make_vip("web-vip", "main-vip-pool"))
+    status = parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 1, "counts one")
+    assert "capacity" not in status
+    mark = parts.kube.audit_mark()
+    parts.kube.admin.patch("proxyippools", "main-vip-pool", {"metadata": {"labels": {"a": "b"}}})
+    parts.make_vip("marker")
+    parts.bind("marker", "", parts.kube.admin.get("proxyvips", "marker")["metadata"]["uid"], address="192.0.2.1")
+    parts.wait_vip("marker", lambda seen: has(seen, "192.0.2.1/32"), "the writer has come by")
+    assert not [e for e in parts.kube.audit(parts.kube.status_writer, since=mark)
+                if e["verb"] == "patch" and e["name"] == "main-vip-pool"]
+
+
+def test_a_lost_state_of_ipamd_leaves_every_status_as_it_was(parts, recorder):
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for name in ("a", "b"):
+        parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
+    parts.wait_vip("b", lambda seen: has(seen, "10.200.0.2/32"), "has its address")
+    parts.daemon.kill9()
+    for path in parts.daemon.state_dir.iterdir():
+        path.unlink()
+    parts.daemon.start()
+    parts.ipam = parts.daemon.ipam()
+    parts.make_vip("c", "main-vip-pool")
+    parts.apply_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("c", "main-vip-pool", parts.kube.admin.get("proxyvips", "c")["metadata"]["uid"],
+               preferred_address="10.200.0.3/32")
+    parts.wait_vip("c", lambda seen: has(seen, "10.200.0.3/32"), "has its address")
+    assert has(parts.vip_status("a"), "10.200.0.1/32") and has(parts.vip_status("b"), "10.200.0.2/32")
+
+
+def test_killed_and_started_again_it_writes_nothing_that_stands_already(parts):
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("web-vip", "main-vip-pool", parts.make_vip("web-vip", "main-vip-pool"))
+    parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 1, "counts one")
+    parts.wait_vip("web-vip", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    parts.writer.kill9()
+    parts.bind("api-vip", "main-vip-pool", parts.make_vip("api-vip", "main-vip-pool"))
+    mark = parts.kube.audit_mark()
+    parts.writer.start()
+    parts.wait_vip("api-vip", lambda seen: has(seen, "10.200.0.2/32"), "has its address")
+    parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 2, "counts two")
+    patches = [e["name"] for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch"
+               and e["resource"] == "proxyvips/status"]
+    assert patches == ["api-vip"]
+
+
+def test_once_brings_everything_up_to_date_and_ends(kube, daemon, status_writers):
+    parts = Parts(kube, daemon, status_writers(kube, daemon))
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for number in range(20):
+        parts.bind(f"vip-{number}", "main-vip-pool", parts.make_vip(f"vip-{number}", "main-vip-pool"))
+    done = subprocess.run(parts.writer.command("--once"), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(parts.vip_status(f"vip-{number}").get("allocatedAddress") for number in range(20))
+    assert kube.admin.get("proxyippools", "main-vip-pool")["status"]["allocated"] == 20
+
+
+def test_without_the_right_to_write_it_says_which_one_is_missing(kube, daemon, status_writers):
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.watcher.kubeconfig()).start())
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.writer.wait_log(r'cannot patch resource "proxyippools/status"')
+    assert parts.writer.alive()
+
+
+@pytest.mark.seconds(120)
+def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(kube, daemon, status_writers, proxies, recorder):
+    proxy = proxies()
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    names = [f"vip-{number}" for number in range(30)]
+    proxy.answer(429, retry_after=1, verbs="patch", times=3)
+    proxy.answer(503, verbs="patch", times=5)
+    proxy.lose_answer(verbs="patch", times=3)
+    for name in names:
+        parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
+    proxy.break_watches()
+    kube.apiserver.restart(kill=True)
+    wait_for(lambda: all(parts.vip_status(name).get("allocatedAddress") for name in names), "every VIP has its address", 60)
+    parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 30, "counts thirty")
+    assert proxy.busiest_second(path="/status$") < 200
+
+
+@pytest.mark.seconds(180)
+def test_a_pool_with_5000_allocations_has_a_short_list_and_whole_counts(parts):
+    parts.make_pool("big", "10.0.0.0/19")
+
+    def claim(number):
+        parts.ipam.Allocate(ask.allocate(f"a-rather-long-name-of-a-vip-{number}", "big", kind="Manual"))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        list(threads.map(claim, range(5000)))
+    status = parts.kube.wait("proxyippools", "big", lambda seen: seen.get("status", {}).get("allocated") == 5000,
+                             "counts 5,000", 60)["status"]
+    assert status["allocationsTruncated"] is True and 900 <= len(status["allocations"]) <= 1000
+    assert len(str(status)) < 200 * 1024

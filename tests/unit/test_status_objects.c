@@ -1,0 +1,184 @@
+/* What is remembered of objects: which news count, which addresses statuses show, whose turn it is; and of claims. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "objects.h"
+#include "status_fixture.h"
+
+/* ---- Fixture ------------------------------------------------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+    *state = objects_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    objects_free(*state);
+    return 0;
+}
+
+/* ---- Helpers ------------------------------------------------------------------------------------------------------- */
+
+static struct object *take(struct objects *objects, const char *name, const char *uid, const char *version,
+                           const char *address, bool no_older)
+{
+    json_t *json = json_pack("{s:{s:s, s:s, s:s}, s:{s:s}, s:{s:s, s:[{s:s, s:s}]}}", "metadata", "name", name, "uid",
+                             uid, "resourceVersion", version, "spec", "mode", "BGP", "status", "allocatedAddress",
+                             address, "conditions", "type", "Bound", "message", address);
+    struct object *object = objects_take(objects, OBJECT_VIP, json, no_older);
+    json_decref(json);
+    return object;
+}
+
+static struct ipam_addr addr(const char *text)
+{
+    struct ipam_addr address;
+    assert_int_equal(ipam_addr_parse(text, &address, NULL), 0);
+    return address;
+}
+
+/* ---- Tests --------------------------------------------------------------------------------------------------------- */
+
+static void the_same_version_is_no_news_and_an_older_one_only_if_wanted(void **state)
+{
+    assert_non_null(take(*state, "a", "u", "9", "10.0.0.1/32", false));
+    assert_null(take(*state, "a", "u", "9", "10.0.0.1/32", false));
+    assert_null(take(*state, "a", "u", "8", "10.0.0.1/32", true));
+    assert_non_null(take(*state, "a", "u", "10", "10.0.0.1/32", true));
+    assert_non_null(take(*state, "a", "u", "8", "10.0.0.1/32", false)); /* a database from a backup */
+    assert_non_null(take(*state, "a", "u", "odd", "10.0.0.1/32", true));
+    assert_int_equal(objects_count(*state, OBJECT_VIP), 1);
+}
+
+static void another_uid_is_another_object(void **state)
+{
+    struct object *object = take(*state, "a", "u1", "9", "10.0.0.1/32", false);
+    object->strikes = 7;
+    object->last_write = 1;
+    assert_ptr_equal(take(*state, "a", "u2", "3", "10.0.0.1/32", true), object);
+    assert_int_equal(object->strikes + object->last_write, 0);
+}
+
+static void only_what_matters_is_kept(void **state)
+{
+    struct object *object = take(*state, "a", "u", "9", "10.0.0.1/32", false);
+    assert_null(strstr(object->seen, "BGP"));
+    assert_non_null(strstr(object->seen, "10.0.0.1/32"));
+}
+
+static void an_object_without_a_name_is_none(void **state)
+{
+    json_t *json = json_of("{'metadata': {'uid': 'x'}}");
+    assert_null(objects_take(*state, OBJECT_VIP, json, false));
+    json_decref(json);
+}
+
+static void an_address_is_found_in_the_other_status_that_shows_it(void **state)
+{
+    struct ipam_addr address = addr("10.0.0.1"), other = addr("10.0.0.2");
+    struct object *a = take(*state, "a", "u", "9", "10.0.0.1/32", false);
+    assert_null(objects_showing(*state, &address, a));
+    assert_ptr_equal(objects_showing(*state, &address, NULL), a);
+    struct object *b = take(*state, "b", "v", "10", "10.0.0.1/32", false);
+    assert_ptr_equal(objects_showing(*state, &address, a), b);
+    assert_ptr_equal(objects_showing(*state, &address, b), a);
+    assert_null(objects_showing(*state, &other, NULL));
+    take(*state, "a", "u", "11", "10.0.0.2/32", false);
+    assert_ptr_equal(objects_showing(*state, &other, b), a);
+    objects_remove(*state, a);
+    assert_null(objects_showing(*state, &other, NULL));
+}
+
+static void an_address_on_its_way_counts_until_the_outcome_is_known(void **state)
+{
+    struct ipam_addr coming[2] = {addr("10.0.0.7"), addr("2001:db8::1")};
+    struct object *a = take(*state, "a", "u", "9", "10.0.0.1/32", false);
+    objects_expect(*state, a, coming);
+    take(*state, "a", "u", "10", "10.0.0.1/32", false); /* somebody else's write */
+    assert_ptr_equal(objects_showing(*state, &coming[1], NULL), a);
+    assert_null(objects_showing(*state, &coming[0], a));
+    objects_settle(*state, a);
+    assert_null(objects_showing(*state, &coming[0], NULL));
+}
+
+static void turns_come_by_time_and_then_in_order(void **state)
+{
+    struct object *a = take(*state, "a", "u", "1", "x", false), *b = take(*state, "b", "u", "1", "x", false),
+                  *c = take(*state, "c", "u", "1", "x", false);
+    objects_queue(*state, c, 20);
+    objects_queue(*state, b, 10);
+    objects_queue(*state, a, 10);
+    objects_queue(*state, b, 30); /* is queued sooner already */
+    assert_ptr_equal(objects_due(*state), b);
+    objects_unqueue(*state, b);
+    assert_ptr_equal(objects_due(*state), a);
+    objects_queue(*state, c, 5);
+    assert_ptr_equal(objects_due(*state), c);
+    assert_int_equal(objects_queued(*state, OBJECT_VIP), 2);
+    objects_remove(*state, c);
+    objects_remove(*state, a);
+    assert_null(objects_due(*state));
+}
+
+static void each_kind_is_walked_by_itself(void **state)
+{
+    json_t *json = json_of("{'metadata': {'name': 'a'}}");
+    struct object *pool = objects_take(*state, OBJECT_POOL, json, false),
+                  *vip = take(*state, "a", "u", "1", "x", false);
+    json_decref(json);
+    assert_ptr_equal(objects_next(*state, OBJECT_VIP, NULL), vip);
+    assert_null(objects_next(*state, OBJECT_VIP, vip));
+    assert_ptr_equal(objects_next(*state, OBJECT_POOL, NULL), pool);
+    assert_ptr_equal(objects_get(*state, OBJECT_POOL, "a"), pool);
+    assert_null(objects_get(*state, OBJECT_POOL, "b"));
+}
+
+/* ---- Tests: claims ------------------------------------------------------------------------------------------------- */
+
+static void the_end_of_an_earlier_claim_is_not_that_of_its_successor(void **state)
+{
+    (void)state;
+    struct fixture *fixture;
+    fixture_setup((void **)&fixture);
+    Ipam__V1__Claim late = IPAM__V1__CLAIM__INIT;
+    Ipam__V1__Owner owner = IPAM__V1__OWNER__INIT;
+    owner.kind = (char *)(uintptr_t) "ProxyVIP";
+    owner.name = (char *)(uintptr_t) "a";
+    late.owner = &owner;
+    late.family = IPAM__V1__FAMILY__IPV4;
+    late.state = IPAM__V1__CLAIM_STATE__RELEASED;
+    late.id = 77; /* cooled until now */
+    give(fixture, "a", "", "p", "10.0.0.1/32");
+    claims_apply(fixture->claims, &late, NULL, NULL);
+    assert_non_null(claims_of(fixture->claims, "ProxyVIP", "a", IPAM_IPV4));
+    give_back(fixture, "a", IPAM_IPV4);
+    assert_null(claims_of(fixture->claims, "ProxyVIP", "a", IPAM_IPV4));
+    assert_null(claims_from(fixture->claims, NULL));
+    fixture_teardown((void **)&fixture);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_same_version_is_no_news_and_an_older_one_only_if_wanted),
+        TEST(another_uid_is_another_object),
+        TEST(only_what_matters_is_kept),
+        TEST(an_object_without_a_name_is_none),
+        TEST(an_address_is_found_in_the_other_status_that_shows_it),
+        TEST(an_address_on_its_way_counts_until_the_outcome_is_known),
+        TEST(turns_come_by_time_and_then_in_order),
+        TEST(each_kind_is_walked_by_itself),
+        cmocka_unit_test(the_end_of_an_earlier_claim_is_not_that_of_its_successor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,365 @@
+/* The status of a ProxyVIP, to the letter of the reference page; nothing of anybody else touched, nothing written twice. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "status_fixture.h"
+
+#define AUTO "{'poolRef': {'name': 'main-vip-pool'}, 'addressFamily': 'ipv4'}"
+#define DUAL "{'poolRef': {'name': 'p'}, 'addressFamily': 'dual'}"
+#define BOUND(address, message)                                                                         \
+    "{'allocatedAddress': '" address "', 'conditions': [{'type': 'Bound', 'status': 'True', 'reason': " \
+    "'AddressAllocated', 'message': '" message "', 'lastTransitionTime': '2023-01-01T00:00:00Z', "      \
+    "'observedGeneration': 1}]}"
+#define BOUND_1 BOUND("10.200.0.1/32", "Address 10.200.0.1/32 allocated from pool main-vip-pool")
+
+/* ---- Helpers ------------------------------------------------------------------------------------------------------- */
+
+/* Brings the object up to date and returns how many events that gave; -1: nothing was to be written. */
+static int write_vip(struct fixture *fixture, json_t *object)
+{
+    struct status_update update;
+    vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+    int events = update.status ? (int)update.n_events : -1;
+    if (update.status)
+        merge(object, update.status, NULL);
+    status_update_done(&update);
+    return events;
+}
+
+/* And again: what was written is right. */
+static void assert_writes(struct fixture *fixture, json_t *object, const char *expected)
+{
+    assert_true(write_vip(fixture, object) >= 0);
+    assert_status(object, expected);
+    assert_int_equal(write_vip(fixture, object), -1);
+}
+
+/* ---- Tests --------------------------------------------------------------------------------------------------------- */
+
+static void bound_vip_reads_as_on_the_reference_page(void **state)
+{
+    json_t *object = object_of("auto-vip", AUTO, NULL);
+    give(*state, "auto-vip", "u-auto-vip", "main-vip-pool", "10.200.0.1/32");
+    assert_writes(*state, object,
+                  "{'allocatedAddress': '10.200.0.1/32', 'conditions': [{'type': 'Bound', 'status': 'True', "
+                  "'reason': 'AddressAllocated', 'message': 'Address 10.200.0.1/32 allocated from pool main-vip-pool', "
+                  "'lastTransitionTime': '2024-01-15T10:30:00Z', 'observedGeneration': 1}]}");
+    json_decref(object);
+}
+
+static void what_is_right_is_not_written_whatever_the_order_of_fields(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND_1);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    assert_int_equal(write_vip(*state, object), -1);
+    json_decref(object);
+}
+
+static void dual_vip_names_both_addresses(void **state)
+{
+    json_t *object = object_of("a", DUAL, NULL);
+    give(*state, "a", "u-a", "p", "10.0.0.1/32");
+    give(*state, "a", "u-a", "p", "2001:db8::1/128");
+    write_vip(*state, object);
+    assert_string_equal(status_text(object, "status", "allocatedIPv6Address"), "2001:db8::1/128");
+    assert_string_equal(message_of(object, "Bound"), "Addresses 10.0.0.1/32 and 2001:db8::1/128 allocated from pool p");
+    json_decref(object);
+}
+
+static void manual_vip_says_that_there_is_no_pool(void **state)
+{
+    json_t *object = object_of("a", "{'address': '192.0.2.7/32'}", NULL);
+    give(*state, "a", "u-a", "", "192.0.2.7/32");
+    write_vip(*state, object);
+    assert_string_equal(message_of(object, "Bound"), "Address 192.0.2.7/32 allocated as requested, without a pool");
+    json_decref(object);
+}
+
+static void ipv6_vip_has_no_ipv4_field(void **state)
+{
+    json_t *object = object_of("a", "{'poolRef': {'name': 'p'}, 'addressFamily': 'ipv6'}", NULL);
+    give(*state, "a", "", "p", "2001:db8::1/128");
+    write_vip(*state, object);
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    assert_string_equal(message_of(object, "Bound"), "Address 2001:db8::1/128 allocated from pool p");
+    json_decref(object);
+}
+
+static void waiting_vip_says_why_and_what_to_do(void **state)
+{
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_EXHAUSTED",
+             "pool exhausted: main-vip-pool has no free ipv4 address (254 of 254 allocated)");
+    assert_writes(
+        *state, object,
+        "{'conditions': [{'type': 'Bound', 'status': 'False', 'reason': 'PoolExhausted', 'message': 'pool "
+        "exhausted: main-vip-pool has no free ipv4 address (254 of 254 allocated); release addresses, add addresses "
+        "to the pool, or use another pool', 'lastTransitionTime': '2024-01-15T10:30:00Z', "
+        "'observedGeneration': 1}]}");
+    json_decref(object);
+}
+
+static void advice_that_ipamd_gives_is_not_given_twice(void **state)
+{
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_NOT_FOUND",
+             "pool not found: there is no pool main-vip-pool; apply it first, or name another");
+    write_vip(*state, object);
+    assert_string_equal(message_of(object, "Bound"),
+                        "pool not found: there is no pool main-vip-pool; apply it first, or name another");
+    json_decref(object);
+}
+
+static void losing_the_address_clears_it_and_moves_the_transition_time(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND_1);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_NOT_FOUND", "pool not found: …; …");
+    assert_int_equal(write_vip(*state, object), 2); /* released, and why */
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    const json_t *bound = status_condition(status_get(object, "status", "conditions"), "Bound");
+    assert_string_equal(json_string_value(json_object_get(bound, "lastTransitionTime")), "2024-01-15T10:30:00Z");
+    json_decref(object);
+}
+
+static void another_address_keeps_the_transition_time(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND_1);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.2/32");
+    assert_int_equal(write_vip(*state, object), 2);
+    const json_t *bound = status_condition(status_get(object, "status", "conditions"), "Bound");
+    assert_string_equal(json_string_value(json_object_get(bound, "lastTransitionTime")), "2023-01-01T00:00:00Z");
+    assert_string_equal(status_text(object, "status", "allocatedAddress"), "10.200.0.2/32");
+    json_decref(object);
+}
+
+static void dual_vip_back_to_one_family_loses_the_other_address(void **state)
+{
+    json_t *object = object_of("a", DUAL, NULL);
+    give(*state, "a", "u-a", "p", "10.0.0.1/32");
+    give(*state, "a", "u-a", "p", "2001:db8::1/128");
+    write_vip(*state, object);
+    give_back(*state, "a", IPAM_IPV6);
+    write_vip(*state, object);
+    assert_null(status_get(object, "status", "allocatedIPv6Address"));
+    assert_string_equal(status_text(object, "status", "allocatedAddress"), "10.0.0.1/32");
+    json_decref(object);
+}
+
+static void half_bound_vip_keeps_its_address_and_says_what_is_missing(void **state)
+{
+    json_t *object = object_of("a", DUAL, NULL);
+    give(*state, "a", "u-a", "p", "10.0.0.1/32");
+    let_wait(*state, "a", "p", IPAM_IPV6, "FAMILY_NOT_IN_POOL", "family not in pool: …; add some");
+    write_vip(*state, object);
+    assert_string_equal(message_of(object, "Bound"), "family not in pool: …; add some. Address 10.0.0.1/32 is kept");
+    give_back(*state, "a", IPAM_IPV4);
+    write_vip(*state, object);
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    json_decref(object);
+}
+
+static void others_fields_and_conditions_stay_as_they_are(void **state)
+{
+    json_t *object =
+        object_of("a", AUTO,
+                  "{'activeNode': 'n1', 'observedGeneration': 5, 'conditions': [{'type': 'Announced', 'x': 1}, "
+                  "{'type': 'Bound', 'status': 'False'}, 7, {'type': 'Bound'}, {'type': 'Other'}]}");
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    assert_writes(
+        *state, object,
+        "{'activeNode': 'n1', 'observedGeneration': 5, 'allocatedAddress': '10.200.0.1/32', 'conditions': [{'type': "
+        "'Announced', 'x': 1}, {'type': 'Bound', 'status': 'True', 'reason': 'AddressAllocated', 'message': "
+        "'Address 10.200.0.1/32 allocated from pool main-vip-pool', 'lastTransitionTime': "
+        "'2024-01-15T10:30:00Z', 'observedGeneration': 1}, 7, {'type': 'Other'}]}");
+    json_decref(object);
+}
+
+/* ipamd's state was lost, or the VIP is new: its status is what the watcher takes the address from. */
+static void status_stays_while_ipamd_has_no_claim(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND_1);
+    assert_int_equal(write_vip(*state, object), -1);
+    json_decref(object);
+}
+
+static void vip_that_asks_for_nothing_loses_the_address(void **state)
+{
+    json_t *object = object_of("a", "{'mode': 'BGP'}", BOUND_1);
+    assert_int_equal(write_vip(*state, object), 2);
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    assert_int_equal(write_vip(*state, object), -1);
+    json_decref(object);
+}
+
+static void address_that_another_owner_holds_goes_even_without_a_claim(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND_1);
+    give(*state, "b", "u-b", "main-vip-pool", "10.200.0.1/32");
+    write_vip(*state, object);
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    assert_int_equal(write_vip(*state, object), -1);
+    json_decref(object);
+}
+
+static void address_that_is_not_ours_is_never_cleared(void **state)
+{
+    static const char *const statuses[] = {
+        "{'allocatedAddress': '10.200.0.1/32'}",
+        BOUND("10.200.0.1/32", "Address 110.200.0.1/32 allocated from pool x"),
+        "{'allocatedAddress': '10.200.0.1/32', 'conditions': [{'type': 'Bound', 'status': 'True', 'message': 7}]}",
+    };
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+        json_t *object = object_of("a", AUTO, statuses[i]);
+        let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_PAUSED", "pool paused: …; …");
+        write_vip(*state, object);
+        assert_string_equal(status_text(object, "status", "allocatedAddress"), "10.200.0.1/32");
+        assert_int_equal(write_vip(*state, object), -1);
+        json_decref(object);
+    }
+}
+
+static void claim_of_an_earlier_object_does_not_count_one_without_uid_does(void **state)
+{
+    json_t *object = object_of("a", AUTO, NULL);
+    give(*state, "a", "u-old", "main-vip-pool", "10.200.0.1/32");
+    assert_int_equal(write_vip(*state, object), -1);
+    give(*state, "a", "", "main-vip-pool", "10.200.0.1/32");
+    assert_true(write_vip(*state, object) >= 0);
+    json_decref(object);
+}
+
+/* `kubectl wait` may not take the answer to the old spec for that to the new one. */
+static void generation_is_observed_once_the_claim_is_on_its_terms(void **state)
+{
+    static const char *const specs[] = {
+        "{'poolRef': {'name': 'other'}}",
+        "{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.9/32'}",
+        DUAL,
+    };
+    for (size_t i = 0; i < sizeof(specs) / sizeof(*specs); i++) {
+        json_t *object = object_of("a", specs[i], BOUND_1);
+        json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+        give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+        assert_int_equal(write_vip(*state, object), -1);
+        json_decref(object);
+    }
+    json_t *object = object_of("a", "{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.1'}", BOUND_1);
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    assert_int_equal(write_vip(*state, object), 0);
+    const json_t *bound = status_condition(status_get(object, "status", "conditions"), "Bound");
+    assert_int_equal(json_integer_value(json_object_get(bound, "observedGeneration")), 2);
+    json_decref(object);
+}
+
+static void objects_of_any_shape_do_no_harm(void **state)
+{
+    static const char *const objects[] = {
+        "{}",
+        "[]",
+        "7",
+        "null",
+        "{'metadata': 'x'}",
+        "{'metadata': {'name': 7}}",
+        "{'metadata': {'name': 'a'}, 'spec': [], 'status': 'x'}",
+        "{'metadata': {'name': 'a', 'generation': 'x'}, 'spec': {'poolRef': 'x', 'address': 7}, 'status': "
+        "{'conditions': 'x'}}",
+        "{'metadata': {'name': 'a'}, 'spec': {'poolRef': null}, 'status': {'allocatedAddress': {}, 'conditions': [[], "
+        "null]}}",
+    };
+    give(*state, "a", "", "p", "10.0.0.1/32");
+    for (size_t i = 0; i < sizeof(objects) / sizeof(*objects); i++) {
+        json_t *object = json_of(objects[i]);
+        struct status_update update;
+        struct ipam_addr shown[2];
+        vip_status(object, ((struct fixture *)*state)->claims, NOW, &((struct fixture *)*state)->arena, &update);
+        status_update_done(&update);
+        vip_status_shown(object, shown);
+        assert_int_equal(shown[0].family, IPAM_FAMILY_NONE);
+        json_decref(object);
+    }
+}
+
+static void odd_reasons_and_messages_are_good_conditions(void **state)
+{
+    char message[9000];
+    memset(message, 'x', sizeof(message));
+    memcpy(message + 4095, "\xc3\xa4", 2);
+    message[sizeof(message) - 1] = '\0';
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "9-odd", message);
+    write_vip(*state, object);
+    const json_t *bound = status_condition(status_get(object, "status", "conditions"), "Bound");
+    assert_string_equal(json_string_value(json_object_get(bound, "reason")), "Waiting");
+    assert_int_equal(strlen(message_of(object, "Bound")), 4095);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "A_B", "broken \xff text");
+    write_vip(*state, object);
+    bound = status_condition(status_get(object, "status", "conditions"), "Bound");
+    assert_string_equal(json_string_value(json_object_get(bound, "reason")), "AB");
+    assert_string_equal(message_of(object, "Bound"), "broken \\xFF text");
+    json_decref(object);
+}
+
+/* Claims and objects at random: after one write nothing is left to write, and nobody else's field has changed. */
+static void any_status_is_right_after_one_write(void **state)
+{
+    static const char *const specs[] = {AUTO, DUAL, "{}", "{'address': '10.200.0.1/32'}"};
+    static const char *const statuses[] = {
+        BOUND_1, "{'activeNode': 'n'}", BOUND("10.200.0.2/32", "Address 10.200.0.2/32 allocated from pool p"),
+        "{'allocatedAddress': '10.9.9.9/32', 'activeNode': 'n', 'conditions': [{'type': 'Announced'}]}"};
+    static const char *const addresses[] = {"10.200.0.1/32", "10.200.0.2/32", "2001:db8::1/128"};
+    srand(1);
+    for (int i = 0; i < 2000; i++) {
+        struct fixture *fixture = *state;
+        fixture->claims = claims_free(fixture->claims);
+        fixture->claims = claims_new();
+        for (int n = rand() % 3; n > 0; n--)
+            if (rand() % 3)
+                give(fixture, rand() % 3 ? "a" : "b", rand() % 2 ? "" : "u-a", rand() % 2 ? "p" : "main-vip-pool",
+                     addresses[rand() % 3]);
+            else
+                let_wait(fixture, "a", "p", rand() % 2 ? IPAM_IPV4 : IPAM_IPV6, "POOL_EXHAUSTED", "pool exhausted: …");
+        json_t *object = object_of("a", specs[rand() % 4], statuses[rand() % 4]);
+        json_t *node = json_incref((json_t *)(uintptr_t)status_get(object, "status", "activeNode"));
+        write_vip(fixture, object);
+        assert_int_equal(write_vip(fixture, object), -1);
+        assert_true(node == status_get(object, "status", "activeNode"));
+        json_decref(node);
+        json_decref(object);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(bound_vip_reads_as_on_the_reference_page),
+        TEST(what_is_right_is_not_written_whatever_the_order_of_fields),
+        TEST(dual_vip_names_both_addresses),
+        TEST(manual_vip_says_that_there_is_no_pool),
+        TEST(ipv6_vip_has_no_ipv4_field),
+        TEST(waiting_vip_says_why_and_what_to_do),
+        TEST(advice_that_ipamd_gives_is_not_given_twice),
+        TEST(losing_the_address_clears_it_and_moves_the_transition_time),
+        TEST(another_address_keeps_the_transition_time),
+        TEST(dual_vip_back_to_one_family_loses_the_other_address),
+        TEST(half_bound_vip_keeps_its_address_and_says_what_is_missing),
+        TEST(others_fields_and_conditions_stay_as_they_are),
+        TEST(status_stays_while_ipamd_has_no_claim),
+        TEST(vip_that_asks_for_nothing_loses_the_address),
+        TEST(address_that_another_owner_holds_goes_even_without_a_claim),
+        TEST(address_that_is_not_ours_is_never_cleared),
+        TEST(claim_of_an_earlier_object_does_not_count_one_without_uid_does),
+        TEST(generation_is_observed_once_the_claim_is_on_its_terms),
+        TEST(objects_of_any_shape_do_no_harm),
+        TEST(odd_reasons_and_messages_are_good_conditions),
+        TEST(any_status_is_right_after_one_write),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
