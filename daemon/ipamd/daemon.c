@@ -27,6 +27,7 @@
 enum handle {
     HANDLE_LISTENER,
     HANDLE_PREPARE,
+    HANDLE_IDLE, /* active while calls wait for the next turn: the loop does not sleep */
     HANDLE_WRITER,
     HANDLE_COOLING,
     HANDLE_DEADLINES,
@@ -223,17 +224,33 @@ static void timers_arm(struct daemon *daemon)
         uv_timer_start(sweep, on_sweep, CLIENTS_SWEEP_MS, 0);
 }
 
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+static void turn_again(struct daemon *daemon)
+{
+    uv_idle_t *idle = &daemon->handles[HANDLE_IDLE].idle;
+    if (rpc_server_waits(daemon->rpc))
+        uv_idle_start(idle, on_idle);
+    else
+        uv_idle_stop(idle);
+}
+
 /* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
  * answered to the clients. */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
     clients_accept(daemon);
+    rpc_server_turn(daemon->rpc);
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
     reads_turn(&daemon->reads, daemon->pipeline.counters.changes);
     timers_arm(daemon);
+    turn_again(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
@@ -301,6 +318,7 @@ static int handles_init(struct daemon *daemon)
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
+    status = status ? status : uv_idle_init(&daemon->loop, &handles[HANDLE_IDLE].idle);
     status = status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         status = status ? status : uv_timer_init(&daemon->loop, &handles[timers[i]].timer);
