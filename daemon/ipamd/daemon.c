@@ -27,8 +27,8 @@
 enum handle {
     HANDLE_LISTENER,
     HANDLE_PREPARE,
-    HANDLE_IDLE, /* active while calls wait for the next turn: the loop does not sleep */
     HANDLE_WRITER,
+    HANDLE_TURN,
     HANDLE_COOLING,
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
@@ -224,18 +224,17 @@ static void timers_arm(struct daemon *daemon)
         uv_timer_start(sweep, on_sweep, CLIENTS_SWEEP_MS, 0);
 }
 
-static void on_idle(uv_idle_t *handle)
+/* It is enough that the loop wakes. */
+static void on_turn(uv_timer_t *handle)
 {
     (void)handle;
 }
 
 static void turn_again(struct daemon *daemon)
 {
-    uv_idle_t *idle = &daemon->handles[HANDLE_IDLE].idle;
-    if (rpc_server_waits(daemon->rpc))
-        uv_idle_start(idle, on_idle);
-    else
-        uv_idle_stop(idle);
+    uint64_t wait;
+    if (rpc_server_waits(daemon->rpc, &wait))
+        uv_timer_start(&daemon->handles[HANDLE_TURN].timer, on_turn, wait, 0);
 }
 
 /* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
@@ -313,12 +312,11 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_SWEEP,
-                                         HANDLE_RETRY,   HANDLE_WATCHDOG,  HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING,  HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY, HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
-    status = status ? status : uv_idle_init(&daemon->loop, &handles[HANDLE_IDLE].idle);
     status = status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         status = status ? status : uv_timer_init(&daemon->loop, &handles[timers[i]].timer);

@@ -12,6 +12,8 @@
 #define TURN_SHARE (128 * 1024)
 /* What a call costs besides its answer, in bytes of an answer that cost as much. */
 #define CALL_COST 1024
+/* How long those that wait are passed over while others have something to do. */
+#define PASSED_OVER_NS 5000000
 
 struct rpc_call {
     struct rpc_ring link;    /* all open calls of the server; first member */
@@ -57,6 +59,8 @@ struct rpc_server {
     struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
     uint64_t turn;
     size_t spent;         /* in this turn by calls that had waited */
+    size_t served;        /* calls in this turn that had not */
+    uint64_t resumed_at;  /* monotonic ns: calls that had waited were served */
     struct route *routes; /* sorted by path */
     size_t n_routes;
     struct arena arena;   /* paths of routes, reflection index */
@@ -423,16 +427,36 @@ bool rpc_peer_resume(struct rpc_peer *peer)
     return handled;
 }
 
-bool rpc_server_waits(const struct rpc_server *server)
+static bool has_queue(const struct rpc_server *server)
 {
     return server->queue.next != &server->queue;
 }
 
+/* ns that those in the queue must still stand back: a page takes a ms to make, and a write three turns. */
+static uint64_t queue_stands_back(const struct rpc_server *server)
+{
+    const struct rpc_host *host = &server->options.host;
+    uint64_t since = host->monotonic_now(host->user) - server->resumed_at;
+    bool is_quiet = server->served == 0 && pipeline_idle(server->options.pipeline);
+    return is_quiet || since >= PASSED_OVER_NS ? 0 : PASSED_OVER_NS - since;
+}
+
+bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms)
+{
+    *ret_ms = (queue_stands_back(server) + 999999) / 1000000;
+    return has_queue(server);
+}
+
 void rpc_server_turn(struct rpc_server *server)
 {
+    const struct rpc_host *host = &server->options.host;
+    bool stands_back = queue_stands_back(server) > 0;
     server->turn++;
-    server->spent = 0;
-    while (rpc_server_waits(server) && server->spent < TURN_SHARE) {
+    server->spent = server->served = 0;
+    if (!has_queue(server) || stands_back)
+        return;
+    server->resumed_at = host->monotonic_now(host->user);
+    while (has_queue(server) && server->spent < TURN_SHARE) {
         struct rpc_ring *first = server->queue.next;
         ring_remove(first);
         rpc_peer_resume((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
@@ -574,6 +598,7 @@ static void on_end(struct grpc_call *stream, void *user)
     }
     call_count(call, 0); /* it must not stand in its own way */
     if (!call_must_queue(call)) {
+        call->server->served++;
         call_handle(call);
         return;
     }

@@ -120,9 +120,11 @@ void rpc_server_expire(struct rpc_server *server);        /* now and then: ends 
 void rpc_server_shutdown(struct rpc_server *server);   /* ends streams; calls that come from now on get SHUTTING_DOWN */
 bool rpc_server_busy(const struct rpc_server *server); /* calls are open */
 
-/* A turn of the loop begins: peers whose calls wait for it are served one after the other, as far as a turn's share goes. */
+/* A turn of the loop ends: peers whose calls wait for that are served one after the other, as far as a turn's share goes; while
+ * others are served, or changes are being written, only now and then. */
 void rpc_server_turn(struct rpc_server *server);
-bool rpc_server_waits(const struct rpc_server *server); /* calls wait for the next turn, which should come at once */
+/* Calls wait for a later turn, which should come in so many ms. */
+bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms);
 struct rpc_counters *rpc_server_counters(struct rpc_server *server);
 
 /* ---- For services ------------------------------------------------------------------------------------------------ */
