@@ -6,7 +6,7 @@
 #include "event.h"
 #include "fuzz.h"
 
-#define ROUNDS 4000
+#define ROUNDS 50000
 
 static uint64_t seed;
 
@@ -178,7 +178,7 @@ static void damaged_sessions_do_no_harm(void **state)
         assert_int_equal(pair.n_closed, pair.n_requests);
         requests += pair.n_requests;
     }
-    assert_true(requests > 0); /* not all of it ends at the door */
+    assert_true(requests > fuzz_rounds(ROUNDS) / 2); /* not all of it ends at the door */
 }
 
 static void damaged_events_are_read_or_refused(void **state)
