@@ -434,13 +434,21 @@ static void after_refused(struct writer *writer, const struct turn_report *repor
     bear(writer, report, now, REFUSED_WAIT);
 }
 
+/* The lease was nearly lost. */
+static void after_cancelled(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    (void)writer;
+    (void)now;
+    report->object->again = true;
+}
+
 typedef void (*consequence)(struct writer *writer, const struct turn_report *report, uint64_t now);
 
 static const consequence consequences[TURN_OUTCOMES] = {
     [TURN_RIGHT] = after_right,       [TURN_WRITTEN] = after_written,     [TURN_BLOCKED] = after_blocked,
     [TURN_STALE] = after_stale,       [TURN_GONE] = after_gone,           [TURN_BUSY] = after_busy,
     [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden, [TURN_FAILED] = after_failed,
-    [TURN_REFUSED] = after_refused,
+    [TURN_REFUSED] = after_refused,   [TURN_CANCELLED] = after_cancelled,
 };
 
 static bool is_answer(enum turn_outcome outcome)
@@ -475,8 +483,7 @@ static void on_turn(const struct turn_report *report, void *user)
     }
     object->rest_until = object->kind == OBJECT_POOL ? now + writer->options->pool_interval : 0;
     end_troubles(writer, report);
-    if (consequences[report->outcome])
-        consequences[report->outcome](writer, report, now);
+    consequences[report->outcome](writer, report, now);
     if (!writer->program)
         return;
     if (object->gone)
