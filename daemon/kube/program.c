@@ -175,9 +175,9 @@ static const char *ready(void *user)
         return "stopping";
     if (trouble)
         return why_not(program, trouble->what, trouble->error.message);
-    if (program->act == ACT_ACTING)
-        return program->role->ready(program->user);
-    return program->shared->leader_elect ? NULL : "starting";
+    if (program->act != ACT_ACTING && program->shared->leader_elect)
+        return NULL;
+    return program->act == ACT_ACTING && program->connected ? program->role->ready(program->user) : "starting";
 }
 
 static void counter(FILE *out, const char *name, const char *help, const char *labels, uint64_t value)

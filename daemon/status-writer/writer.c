@@ -256,9 +256,10 @@ static void take(struct writer *writer, enum object_kind kind, const json_t *jso
     free_way(writer, was);
 }
 
+/* The watch may have been faster with what somebody wrote after us. */
 static void on_answer(enum object_kind kind, const json_t *json, void *user)
 {
-    take(user, kind, json, false, false);
+    take(user, kind, json, true, false);
 }
 
 static void on_object(const json_t *json, void *user)

@@ -299,6 +299,18 @@ def test_one_object_that_the_server_fails_at_is_told_and_holds_no_other_up(kube,
     writer.wait_log("proxyvips/a: well again")
 
 
+def test_what_is_undone_before_the_answer_has_come_is_seen(kube, daemon, proxies, status_writers):
+    proxy = proxies()
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
+    proxy.trickle(200, 0.3, verbs="patch", path="/proxyvips/", times=1)
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("a", "main-vip-pool", parts.make_vip("a", "main-vip-pool"))
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    kube.admin.patch("proxyvips", "a", {"status": {"allocatedAddress": None}}, subresource="status")
+    assert [seen.finished for seen in proxy.requests("patch", path="/proxyvips/")] == [False]
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address again")
+
+
 def test_metrics_count_what_was_done(kube, daemon, status_writers):
     writer = status_writers(kube, daemon)
     address = str(writer.folder / "health")
