@@ -61,6 +61,7 @@ struct kube_client {
 };
 
 static void client_turn(struct kube_client *client);
+static void writes_stop(struct kube_client *client);
 
 /* ---- curl on the loop -------------------------------------------------------------------------------------------- */
 
@@ -82,6 +83,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     int flags = (status < 0 ? CURL_CSELECT_ERR : 0) | (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
                 (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     int running;
+    writes_stop(client);
     curl_multi_socket_action(client->multi, watched->fd, flags, &running);
     client_turn(client);
 }
@@ -116,6 +118,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct kube_client *client = timer->data;
     int running;
+    writes_stop(client);
     curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     client_turn(client);
 }
@@ -302,6 +305,19 @@ void kube_call_cancel(struct kube_call *call)
         TAILQ_INSERT_TAIL(&client->ended, call, link);
     }
     come_back(client);
+}
+
+/* Sockets come before timers: after a process stood still, before any that would have told it to stop. */
+static void writes_stop(struct kube_client *client)
+{
+    struct kube_call *next, *call = TAILQ_FIRST(&client->running);
+    if (!client->options.may_write || client->options.may_write(client->options.user))
+        return;
+    for (; call; call = next) {
+        next = TAILQ_NEXT(call, link);
+        if (strcmp(call->method, "GET") != 0)
+            kube_call_cancel(call);
+    }
 }
 
 /* ---- Streams ----------------------------------------------------------------------------------------------------- */

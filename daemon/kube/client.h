@@ -22,6 +22,10 @@ struct kube_client_options {
     uint32_t timeout_ms;      /* of a request that says nothing else; 0: 15 s */
     uint64_t max_response;    /* bytes of one response body; 0: 64 MiB */
     uint32_t max_connections; /* requests to the server at once; 0: 8 */
+    /* Whether what changes something may still be sent; asked before any byte goes out, and once it says no all such calls
+     * under way are cancelled. For a lease whose end was slept through. NULL: always. */
+    bool (*may_write)(void *user);
+    void *user; /* of may_write */
 };
 
 /* `config` is borrowed for the client's life. -1: INVALID_CONFIG (a credential file can't be read), INTERNAL. */

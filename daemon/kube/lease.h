@@ -28,6 +28,6 @@ struct kube_lease *kube_lease_new(struct kube_client *client, const struct kube_
                                   const struct kube_lease_callbacks *callbacks, void *user);
 /* Gives the lease back if we hold it (another one can take it at once), then closed(user). */
 void kube_lease_close(struct kube_lease *lease, void (*closed)(void *user), void *user);
-bool kube_lease_held(const struct kube_lease *lease);
+bool kube_lease_held(const struct kube_lease *lease); /* by the clock, too: `lost` may be yet to come */
 
 #endif

@@ -175,9 +175,9 @@ static const char *ready(void *user)
         return "stopping";
     if (trouble)
         return why_not(program, trouble->what, trouble->error.message);
-    if (program->act == ACT_ACTING)
-        return program->role->ready(program->user);
-    return program->shared->leader_elect ? NULL : "starting";
+    if (program->act != ACT_ACTING && program->shared->leader_elect)
+        return NULL;
+    return program->act == ACT_ACTING && program->connected ? program->role->ready(program->user) : "starting";
 }
 
 static void counter(FILE *out, const char *name, const char *help, const char *labels, uint64_t value)
@@ -307,10 +307,17 @@ static int close_events(struct program *program)
     return program->events != NULL;
 }
 
+static void on_lease_closed(void *user)
+{
+    struct program *program = user;
+    program->lease = NULL;
+    shutdown_step(program);
+}
+
 static int close_lease(struct program *program)
 {
     if (program->lease)
-        kube_lease_close(program->lease, on_step_closed, program);
+        kube_lease_close(program->lease, on_lease_closed, program);
     return program->lease != NULL;
 }
 
@@ -461,9 +468,18 @@ static int config_open(struct program *program, struct ipam_error *reterr)
     return kube_config_load(&options, &program->config, reterr);
 }
 
+/* One that waits for the lease has no calls under way. */
+static bool may_write(void *user)
+{
+    const struct program *program = user;
+    return !program->lease || kube_lease_held(program->lease);
+}
+
 static int clients_open(struct program *program, struct ipam_error *reterr)
 {
     struct kube_client_options options = {.user_agent = program->user_agent}, lease = options;
+    options.may_write = may_write;
+    options.user = program;
     if (program->role->connections)
         options.max_connections = program->role->connections(program->options);
     snprintf(program->user_agent, sizeof program->user_agent, "%s/%s", program->name, IPAM_VERSION);

@@ -7,8 +7,12 @@
 #include "pool_status.h"
 #include "vip_status.h"
 
-const char *const turn_outcome_names[TURN_OUTCOMES] = {"right",     "written",  "blocked",   "conflict", "gone",
-                                                       "throttled", "deferred", "forbidden", "refused",  "cancelled"};
+const char *const turn_outcome_names[TURN_OUTCOMES] = {
+    [TURN_RIGHT] = "right",       [TURN_WRITTEN] = "written",     [TURN_BLOCKED] = "blocked",
+    [TURN_STALE] = "conflict",    [TURN_GONE] = "gone",           [TURN_BUSY] = "throttled",
+    [TURN_DEFERRED] = "deferred", [TURN_FORBIDDEN] = "forbidden", [TURN_FAILED] = "failed",
+    [TURN_REFUSED] = "refused",   [TURN_CANCELLED] = "cancelled",
+};
 
 struct turn {
     const struct turn_context *context;
@@ -64,7 +68,7 @@ static enum turn_outcome outcome_of(int status)
     for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++)
         if (answers[i].status == status)
             return answers[i].outcome;
-    return TURN_REFUSED;
+    return status >= 500 ? TURN_FAILED : TURN_REFUSED;
 }
 
 /* Ends the turn unless the answer is a success. */

@@ -24,6 +24,7 @@ enum turn_outcome {
     TURN_BUSY,      /* the API server can't be reached, or has too much to do: as good for any other object */
     TURN_DEFERRED,  /* ipamd could not be asked */
     TURN_FORBIDDEN, /* 401, 403: as good for any other object of the kind */
+    TURN_FAILED,    /* 500 and the like: the server's own fault, maybe with this object only */
     TURN_REFUSED,   /* any other answer: something about this object */
     TURN_CANCELLED,
     TURN_OUTCOMES

@@ -256,9 +256,10 @@ static void take(struct writer *writer, enum object_kind kind, const json_t *jso
     free_way(writer, was);
 }
 
+/* The watch may have been faster with what somebody wrote after us. */
 static void on_answer(enum object_kind kind, const json_t *json, void *user)
 {
-    take(user, kind, json, false, false);
+    take(user, kind, json, true, false);
 }
 
 static void on_object(const json_t *json, void *user)
@@ -361,23 +362,24 @@ static void after_right(struct writer *writer, const struct turn_report *report,
 static void retry(struct object *object, uint64_t now, const struct turn_report *report, unsigned int doublings)
 {
     object->attempts++;
-    object->rest_until = now + kube_backoff(object->attempts + doublings, report->retry_after_ms);
+    object->rest_until =
+        later(object->rest_until, now + kube_backoff(object->attempts + doublings, report->retry_after_ms));
     object->again = true;
 }
 
 static void after_stale(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
     (void)writer;
-    if (report->object->attempts >= CONFLICTS)
-        retry(report->object, now, report, 0);
-    report->object->attempts += report->object->attempts < CONFLICTS;
-    report->object->again = true;
+    struct object *object = report->object;
+    object->again = true;
+    if (object->attempts < CONFLICTS)
+        object->attempts++;
+    else
+        retry(object, now, report, 0);
 }
 
 static void after_blocked(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
-    (void)writer;
-    report->object->rest_until = 0;
     objects_queue(writer->objects, report->object, now + BLOCKED_MS);
 }
 
@@ -393,9 +395,9 @@ static void after_gone(struct writer *writer, const struct turn_report *report, 
 
 static void after_busy(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
-    writer->failures++;
-    writer->gate_until =
-        later(writer->gate_until, now + kube_backoff(capped(writer->failures), report->retry_after_ms));
+    bool first = now >= writer->gate_until; /* those that were under way with it fail for the same cause */
+    uint32_t wait = first ? kube_backoff(capped(++writer->failures), report->retry_after_ms) : report->retry_after_ms;
+    writer->gate_until = later(writer->gate_until, now + wait);
     report->object->again = true;
     program_trouble(writer->program, "writing status", report->error);
 }
@@ -415,12 +417,30 @@ static void after_forbidden(struct writer *writer, const struct turn_report *rep
         finish(writer, report->error);
 }
 
-static void after_refused(struct writer *writer, const struct turn_report *report, uint64_t now)
+static void bear(struct writer *writer, const struct turn_report *report, uint64_t now, unsigned int doublings)
 {
-    retry(report->object, now, report, REFUSED_WAIT);
+    retry(report->object, now, report, doublings);
     trouble_about(writer, report->object, report->error);
     if (writer->options->shared.once)
         finish(writer, report->error);
+}
+
+static void after_failed(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    bear(writer, report, now, 0);
+}
+
+static void after_refused(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    bear(writer, report, now, REFUSED_WAIT);
+}
+
+/* The lease was nearly lost. */
+static void after_cancelled(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    (void)writer;
+    (void)now;
+    report->object->again = true;
 }
 
 typedef void (*consequence)(struct writer *writer, const struct turn_report *report, uint64_t now);
@@ -428,7 +448,8 @@ typedef void (*consequence)(struct writer *writer, const struct turn_report *rep
 static const consequence consequences[TURN_OUTCOMES] = {
     [TURN_RIGHT] = after_right,       [TURN_WRITTEN] = after_written,     [TURN_BLOCKED] = after_blocked,
     [TURN_STALE] = after_stale,       [TURN_GONE] = after_gone,           [TURN_BUSY] = after_busy,
-    [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden, [TURN_REFUSED] = after_refused,
+    [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden, [TURN_FAILED] = after_failed,
+    [TURN_REFUSED] = after_refused,   [TURN_CANCELLED] = after_cancelled,
 };
 
 static bool is_answer(enum turn_outcome outcome)
@@ -463,8 +484,7 @@ static void on_turn(const struct turn_report *report, void *user)
     }
     object->rest_until = object->kind == OBJECT_POOL ? now + writer->options->pool_interval : 0;
     end_troubles(writer, report);
-    if (consequences[report->outcome])
-        consequences[report->outcome](writer, report, now);
+    consequences[report->outcome](writer, report, now);
     if (!writer->program)
         return;
     if (object->gone)

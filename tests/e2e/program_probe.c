@@ -6,10 +6,12 @@
 struct options {
     struct program_options shared;
     uint64_t requests;
+    const char *method;
 };
 
 static const struct option_row rows[] = {
     {"requests", "N", OPTION_NUMBER, offsetof(struct options, requests), "1", 1, 100, NULL, "requests with --once"},
+    {"method", "METHOD", OPTION_TEXT, offsetof(struct options, method), "GET", 0, 0, NULL, "of the requests"},
 };
 
 static const struct option_table table = {
@@ -17,7 +19,7 @@ static const struct option_table table = {
     .summary = "the frame of the programs, for tests",
     .footer = "For tests only.\n",
     .rows = rows,
-    .n_rows = 1,
+    .n_rows = sizeof rows / sizeof *rows,
     .size = sizeof(struct options),
     .shared = &program_shared_options,
 };
@@ -52,7 +54,8 @@ static void on_version(const struct kube_response *response, const struct ipam_e
 
 static void ask(void)
 {
-    struct kube_request request = {.method = "GET", .path = "/version"};
+    const struct options *options = program_options(state.program);
+    struct kube_request request = {.method = options->method, .path = "/version"};
     state.call = kube_call(program_client(state.program), &request, on_version, NULL);
 }
 

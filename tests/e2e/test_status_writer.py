@@ -265,6 +265,52 @@ def test_so_many_writes_at_once_as_the_option_says_and_pools_wait_behind_none(ku
     assert hung.hits == 20
 
 
+def test_writes_that_fail_at_once_are_one_failure_and_others_wait_not_for_long(kube, daemon, proxies, status_writers):
+    proxy, passing = proxies(), threading.Event()
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
+    held = proxy.hold(passing, verbs="patch", path="/proxyvips/")
+    refused = proxy.answer(503, verbs="patch", path="/proxyvips/", times=20)
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    names = [f"vip-{number}" for number in range(20)]
+    for name in names:
+        parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
+    wait_for(lambda: held.hits == 20, "all are under way")
+    passing.set()
+    wait_for(lambda: refused.hits == 20, "all have failed")
+    failed_at = time.monotonic()
+    wait_for(lambda: all(parts.vip_status(name).get("allocatedAddress") for name in names), "all were written", 30)
+    tried_at = proxy.requests("patch", path="/proxyvips/")[20].at
+    assert tried_at - failed_at < 3.5, "twenty failures in a row would have waited for 4 s at least"
+
+
+def test_one_object_that_the_server_fails_at_is_told_and_holds_no_other_up(kube, daemon, proxies, status_writers):
+    proxy = proxies()
+    writer = status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start()
+    parts = Parts(kube, daemon, writer)
+    failed = proxy.answer(500, verbs="patch", path="/proxyvips/a/")
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    for name in ("a", "b"):
+        parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
+    parts.wait_vip("b", lambda seen: has(seen, "10.200.0.2/32"), "has its address")
+    writer.wait_log("proxyvips/a: .*500")
+    wait_for(lambda: failed.hits == 2, "it is tried again")
+    proxy.well()
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address, too")
+    writer.wait_log("proxyvips/a: well again")
+
+
+def test_what_is_undone_before_the_answer_has_come_is_seen(kube, daemon, proxies, status_writers):
+    proxy = proxies()
+    parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
+    proxy.trickle(200, 0.3, verbs="patch", path="/proxyvips/", times=1)
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("a", "main-vip-pool", parts.make_vip("a", "main-vip-pool"))
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    kube.admin.patch("proxyvips", "a", {"status": {"allocatedAddress": None}}, subresource="status")
+    assert [seen.finished for seen in proxy.requests("patch", path="/proxyvips/")] == [False]
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address again")
+
+
 def test_metrics_count_what_was_done(kube, daemon, status_writers):
     writer = status_writers(kube, daemon)
     address = str(writer.folder / "health")

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -72,6 +74,46 @@ class Server:
 
     def close(self):
         self.listener.close()
+
+
+class TlsServer(Server):
+    """The same over TLS. The second connection gets its handshake only when `go` is set; `late` is what came by it then."""
+
+    def __init__(self, folder, *script):
+        self.connections = 0
+        self.hello, self.go, self.answered, self.over = (threading.Event() for _ in range(4))
+        self.late = b""
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-subj", "/CN=localhost", "-keyout", folder / "tls.pem", "-out", folder / "tls.crt"],
+                       check=True, capture_output=True)
+        self.tls.load_cert_chain(folder / "tls.crt", folder / "tls.pem")
+        super().__init__(*script)
+
+    def _serve(self, connection):
+        with self.lock:
+            self.connections += 1
+            second = self.connections == 2
+        if second:
+            self._serve_late(connection)
+            return
+        with contextlib.suppress(OSError):
+            super()._serve(self.tls.wrap_socket(connection, server_side=True))
+
+    def _serve_late(self, connection):
+        connection.recv(1, socket.MSG_PEEK)
+        self.hello.set()
+        self.go.wait()
+        connection.settimeout(0.3)
+        secure = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with contextlib.suppress(OSError):  # our part of it leaves, the client's doesn't come: it stands still
+            secure.do_handshake()
+        self.answered.set()
+        secure.settimeout(20)
+        with contextlib.suppress(OSError):
+            secure.do_handshake()
+            self.late = secure.recv(65536)
+        self.over.set()
 
 
 @pytest.fixture
@@ -543,6 +585,22 @@ def test_what_does_not_end_in_time_is_left(servers, probes):
     probe.wait("acting: the lease is held")
     assert probe.stop() == 0
     probe.wait("did not end within 1 s, leaving it")
+
+
+def test_one_that_slept_through_the_end_of_its_lease_sends_nothing_after_it(probes, tmp_path):
+    server = TlsServer(tmp_path, answer(404, {}), answer(201, {"metadata": {"name": "p"}, "spec": {}}))
+    cluster = {"server": f"https://127.0.0.1:{server.port}", "insecure-skip-tls-verify": True}
+    probe = probes(server, "--leader-elect", "--lease-duration", "5", "--method", "POST", program=PROGRAM, cluster=cluster)
+    probe.wait("acting: the lease is held")
+    assert server.hello.wait(10)
+    probe.process.send_signal(signal.SIGSTOP)
+    time.sleep(5)  # the lease's duration
+    server.go.set()
+    assert server.answered.wait(10)
+    probe.process.send_signal(signal.SIGCONT)
+    probe.wait("not acting any more")
+    assert server.over.wait(20) and server.late == b""
+    server.close()
 
 
 def test_a_health_port_that_is_taken_is_told(servers, probes):
