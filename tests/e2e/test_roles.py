@@ -15,7 +15,8 @@ def rights(account):
     """What a role file grants: {(verb, resource)}."""
     file, = (path for path in paths.ROLES if path.name == f"rbac-{account.name}.yaml")
     roles = [role for role in yaml.safe_load_all(file.read_text()) if role["kind"] in ("Role", "ClusterRole")]
-    return {(verb, resource) for role in roles for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
 def used(kube, account, since):
@@ -42,24 +43,35 @@ def make_every_kind_of_request(kube):
 
 
 def wait_told(kube, reason, text):
-    wait_for(lambda: [event for event in kube.admin.items("events", "default")
-                      if event["involvedObject"]["name"] == "web-vip" and event["reason"] == reason and text in event["message"]],
-             f"an Event {reason} about {text}")
+    def is_it(event):
+        return event["involvedObject"]["name"] == "web-vip" and event["reason"] == reason and text in event["message"]
+
+    wait_for(lambda: any(map(is_it, kube.admin.items("events", "default"))), f"an Event {reason} about {text}")
 
 
 def wait_observed(kube, name):
-    kube.wait("proxyvips", name, lambda seen: condition(seen, "Bound").get("observedGeneration") == seen["metadata"]["generation"],
-              "its status reflects its spec")
+    def observed(seen):
+        return condition(seen, "Bound").get("observedGeneration") == seen["metadata"]["generation"]
+
+    kube.wait("proxyvips", name, observed, "its status reflects its spec")
 
 
 # ---- Tests
 
-def test_nothing_is_refused_and_every_right_is_used(kube, hosts, replacer):
-    """The controller beside makes for conflicts, after which an object is read anew."""
+def test_nothing_is_refused_and_every_right_is_used(kube, hosts, proxies):
+    proxy = proxies()
+    for kind in ("proxyippools", "proxyvips"):  # after a conflict an object is read anew
+        proxy.answer(409, verbs="patch", path=f"/{kind}/[^/]+/status", times=1)
     mark = kube.audit_mark()
-    hosts(kube, watcher=LEADER, status_writer=LEADER).start()
+    through = kube.status_writer.kubeconfig(server=proxy.url)
+    host = hosts(kube, watcher=LEADER, status_writer={**LEADER, "kubeconfig": through}).start()
     make_every_kind_of_request(kube)
-    for account in (kube.watcher, kube.status_writer):
-        wait_for(lambda account=account: rights(account) <= used(kube, account, mark), f"every right of {account.name} is used", 20,
-                 lambda _, account=account: rights(account) - used(kube, account, mark))
-        assert [entry for entry in kube.audit(account, mark) if entry["status"] in (401, 403)] == []
+    for process in (host.watcher, host.status_writer):
+        assert process.stop() == 0
+    for account in (kube.watcher, kube.status_writer):  # a watch is in the log when it has ended
+        def difference(account=account):
+            return rights(account) ^ used(kube, account, mark)
+
+        wait_for(lambda differ=difference: not differ(), f"{account.name} uses its rights and no others", 10,
+                 lambda _, differ=difference: differ())
+        assert not {401, 403} & {entry["status"] for entry in kube.audit(account, mark)}

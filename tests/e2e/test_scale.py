@@ -1,4 +1,5 @@
-"""A pool that many hold addresses of: its status stays small, says that it is cut, counts right and is written at most about once a second."""
+"""A pool that many hold addresses of: its status stays small, says that it is cut, counts right, and is written at most about
+once a second."""
 import concurrent.futures
 import time
 
