@@ -8,9 +8,6 @@
 
 #define SECOND 1000000000
 
-/* ipam.v1.Change.hash: number 15, bytes, 32 of them. It comes last, so it is appended to the canonical record. */
-static const uint8_t hash_field[] = {15 << 3 | 2, STORE_HASH_SIZE};
-
 void bus_init(struct bus *bus, struct publisher *publisher, uint64_t budget)
 {
     *bus = (struct bus){.publisher = publisher, .budget = budget};
@@ -52,15 +49,13 @@ static bool change_put(struct bus *bus, const struct change *change, const uint8
     size_t record_size;
     arena_reset(&bus->arena);
     const uint8_t *record = record_encode(change, &bus->arena, &record_size);
-    size_t size =
-        event_topic_size(kind, owner_kind, change_name(change)) + record_size + sizeof hash_field + STORE_HASH_SIZE;
+    size_t size = event_topic_size(kind, owner_kind, change_name(change)) + record_size + RECORD_HASH_FIELD_SIZE;
     uint8_t *out = publisher_reserve(bus->publisher, size);
     if (!out)
         return false;
     out = event_put_topic(kind, owner_kind, change_name(change), out);
     memcpy(out, record, record_size);
-    memcpy(out + record_size, hash_field, sizeof hash_field);
-    memcpy(out + record_size + sizeof hash_field, hash, STORE_HASH_SIZE);
+    record_put_hash(hash, out + record_size);
     return true;
 }
 

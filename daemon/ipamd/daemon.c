@@ -12,12 +12,12 @@
 #include "connection.h"
 #include "log.h"
 #include "pipeline.h"
+#include "reads.h"
 #include "rpc.h"
 #include "writer.h"
 
 #define DEADLINE_SWEEP_MS 50
 #define STORE_RETRY_MS    500
-#define TICK_SOON_MS      150
 #define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
 
 /* The handles of the loop; all are closed together. */
@@ -45,6 +45,7 @@ struct daemon {
     struct rpc_server *rpc;
     struct listener *listener, *events;
     struct bus bus;
+    struct reads reads;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
     bool stopping, closed;
@@ -74,34 +75,10 @@ static uint64_t host_monotonic_now(void *user)
     return uv_now(&daemon->loop) * 1000000;
 }
 
-struct work {
-    uv_work_t request;
-    void (*run)(void *arg);
-    void (*done)(void *arg);
-    void *arg;
-};
-
-static void work_run(uv_work_t *request)
-{
-    struct work *work = request->data;
-    work->run(work->arg);
-}
-
-static void work_done(uv_work_t *request, int status)
-{
-    (void)status;
-    struct work *work = request->data;
-    work->done(work->arg);
-    free(work);
-}
-
 static void host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
 {
     struct daemon *daemon = user;
-    struct work *work = mem_alloc(sizeof *work);
-    *work = (struct work){.run = run, .done = done, .arg = arg};
-    work->request.data = work;
-    uv_queue_work(&daemon->loop, &work->request, work_run, work_done);
+    reads_add(&daemon->reads, run, done, arg);
 }
 
 /* ---- Timers and wake-ups ----------------------------------------------------------------------------------------- */
@@ -221,6 +198,7 @@ static void on_prepare(uv_prepare_t *handle)
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
+    reads_turn(&daemon->reads, !pipeline_idle(&daemon->pipeline));
     cooling_arm(daemon);
     if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
         uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
@@ -362,7 +340,7 @@ static int bus_start(struct daemon *daemon, uint64_t revision, struct ipam_error
     struct publisher_options publish = {
         .fd = daemon->events->fd,
         .tick_ms = (uint32_t)options->tick_interval,
-        .tick_soon_ms = options->tick_interval < TICK_SOON_MS ? (uint32_t)options->tick_interval : TICK_SOON_MS,
+        .budget = options->bus_budget,
         .max_subscribers = options->max_subscribers,
         .revision = revision,
     };
@@ -391,6 +369,7 @@ int daemon_run(const struct options *options, struct store *store, struct engine
     struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
     daemon->pipeline.on_durable = batch_durable;
+    reads_init(&daemon->reads, &daemon->loop, options->history_rate);
     rpc_init(daemon, store);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);

@@ -19,6 +19,7 @@ struct options {
     const char *log_format; /* "text" or "json" */
     uint64_t max_connections, max_streams, max_message, max_header_list, max_unread;
     uint64_t history_limit;    /* changes; 0: all */
+    uint64_t history_rate;     /* pages a second */
     uint64_t shutdown_timeout; /* seconds */
     bool check, help, version;
 };

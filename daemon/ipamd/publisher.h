@@ -18,10 +18,10 @@
 struct publisher;
 
 struct publisher_options {
-    int fd;                /* of a bound and listening Unix socket; taken */
-    uint32_t tick_ms;      /* between ticks */
-    uint32_t tick_soon_ms; /* after something was left out */
+    int fd;           /* of a bound and listening Unix socket; taken */
+    uint32_t tick_ms; /* between ticks */
     uint64_t max_subscribers;
+    uint64_t budget;   /* deliveries a second, for the pace of ticks */
     uint64_t revision; /* durable at the start */
 };
 

@@ -1,5 +1,7 @@
 """The e2e tests' own tools: each does what tests rely on it for, and notices what it is there to notice."""
 import contextlib
+import os
+import subprocess
 import time
 
 import pytest
@@ -147,6 +149,14 @@ def test_forgotten_history_is_410_gone(kube):
     assert status_of(lambda: kube.admin.list("proxyvips", limit=1, **{"continue": token})) == 410
 
 
+def test_another_cluster_is_another_one(kube, other_cluster):
+    def uid(cluster):
+        return cluster.admin.get("namespaces", "kube-system")["metadata"]["uid"]
+
+    assert uid(kube) != uid(other_cluster)
+    assert other_cluster.kubectl("get", "proxyvips", kubeconfig=other_cluster.watcher.kubeconfig()).returncode == 0
+
+
 # ---- Tests: identities and roles
 
 @pytest.mark.parametrize("options", [
@@ -161,6 +171,17 @@ def test_each_form_of_kubeconfig_is_the_service_account(kube, options):
     assert f'User "{kube.watcher.user}" cannot delete resource' in done.stderr
     entry = kube.audit(kube.watcher, since=mark)[-1]
     assert (entry["verb"], entry["resource"], entry["name"], entry["status"]) == ("delete", "proxyvips", "nobody", 403)
+
+
+@pytest.mark.usefixtures("needs_root")
+def test_a_process_finds_itself_in_a_pod(kube):
+    pod = kube.watcher.in_cluster()
+    env = {**os.environ, **pod["env"], "HOME": str(kube.folder), "KUBECONFIG": ""}
+    mark = kube.audit_mark()
+    done = subprocess.run([*pod["wrap"], "kubectl", "get", "proxyvips"], env=env, capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("list", "proxyvips", 200) in [(e["verb"], e["resource"], e["status"]) for e in kube.audit(kube.watcher, mark)]
 
 
 def test_a_rotated_token_takes_over_and_the_old_one_expires(kube):

@@ -321,48 +321,88 @@ struct history_read {
     struct arena arena;
     struct store_query query;
     struct ipam_addr address;
-    struct store_page page;
+    uint8_t *reply; /* packed */
+    size_t reply_size;
     int status;
     struct ipam_error error;
 };
 
+static size_t varint_size(size_t value)
+{
+    size_t size = 1;
+    for (; value >= 0x80; value >>= 7)
+        size++;
+    return size;
+}
+
+static uint8_t *put_varint(uint8_t *out, size_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *out++ = (uint8_t)(value | 0x80);
+    *out++ = (uint8_t)value;
+    return out;
+}
+
+/* ListChangesReply.changes, one of them: the canonical record and its hash are the Change as they stand. */
+#define CHANGES_TAG (1 << 3 | 2)
+
+static size_t change_size(const struct store_record *item)
+{
+    size_t size = item->size + RECORD_HASH_FIELD_SIZE;
+    return 1 + varint_size(size) + size;
+}
+
+static uint8_t *put_change(uint8_t *out, const struct store_record *item)
+{
+    *out++ = CHANGES_TAG;
+    out = put_varint(out, item->size + RECORD_HASH_FIELD_SIZE);
+    memcpy(out, item->record, item->size);
+    return record_put_hash(item->hash, out + item->size);
+}
+
+static void history_pack(struct history_read *read, const struct store_page *page)
+{
+    Ipam__V1__ListChangesReply rest = IPAM__V1__LIST_CHANGES_REPLY__INIT;
+    rest.compacted_through = page->compacted_through;
+    rest.scanned_through = page->scanned_through;
+    rest.revision = page->revision;
+    size_t size = ipam__v1__list_changes_reply__get_packed_size(&rest);
+    for (size_t i = 0; i < page->count; i++)
+        size += change_size(&page->items[i]);
+    uint8_t *out = read->reply = arena_alloc(&read->arena, size);
+    for (size_t i = 0; i < page->count; i++)
+        out = put_change(out, &page->items[i]);
+    ipam__v1__list_changes_reply__pack(&rest, out);
+    read->reply_size = size;
+}
+
+/* What can't be read is not passed on. */
+static int history_check(const struct store_page *page, struct ipam_error *reterr)
+{
+    struct arena scratch;
+    struct change change;
+    int status = 0;
+    arena_init(&scratch);
+    for (size_t i = 0; i < page->count && status == 0; i++) {
+        arena_reset(&scratch);
+        status = record_decode(page->items[i].record, page->items[i].size, &scratch, &change, reterr);
+        if (status < 0)
+            ipam_error_prefix(reterr, "damaged history: change %llu can't be read",
+                              (unsigned long long)page->items[i].revision);
+    }
+    arena_done(&scratch);
+    return status;
+}
+
 static void history_run(void *arg)
 {
     struct history_read *read = arg;
-    read->status = store_read_changes(read->store, &read->query, &read->arena, &read->page, &read->error);
-}
-
-/* The canonical record and its hash, put together again as the Change that they are. */
-static Ipam__V1__Change *change_message(const struct store_record *item, struct arena *arena)
-{
-    ProtobufCAllocator allocator = record_allocator(arena);
-    Ipam__V1__Change *change = ipam__v1__change__unpack(&allocator, item->size, item->record);
-    if (change) {
-        change->hash.len = STORE_HASH_SIZE;
-        change->hash.data = (uint8_t *)item->hash;
-    }
-    return change;
-}
-
-static void history_answer(struct history_read *read)
-{
-    const struct store_page *page = &read->page;
-    Ipam__V1__ListChangesReply reply = IPAM__V1__LIST_CHANGES_REPLY__INIT;
-    reply.changes = arena_alloc(&read->arena, (page->count + 1) * sizeof(*reply.changes));
-    for (size_t i = 0; i < page->count; i++) {
-        Ipam__V1__Change *change = change_message(&page->items[i], &read->arena);
-        if (!change) {
-            ipam_error_set(&read->error, IPAM_REASON_STORE_DAMAGED, "damaged history: change %llu can't be read",
-                           (unsigned long long)page->items[i].revision);
-            rpc_fail_now(read->call, &read->error);
-            return;
-        }
-        reply.changes[reply.n_changes++] = change;
-    }
-    reply.compacted_through = page->compacted_through;
-    reply.scanned_through = page->scanned_through;
-    reply.revision = page->revision;
-    rpc_reply_now(read->call, &reply.base);
+    struct store_page page;
+    read->status = store_read_changes(read->store, &read->query, &read->arena, &page, &read->error);
+    if (read->status == 0)
+        read->status = history_check(&page, &read->error);
+    if (read->status == 0)
+        history_pack(read, &page);
 }
 
 static void history_done(void *arg)
@@ -373,7 +413,7 @@ static void history_done(void *arg)
         if (read->status < 0)
             rpc_fail_now(read->call, &read->error);
         else
-            history_answer(read);
+            rpc_reply_bytes(read->call, read->reply, read->reply_size);
     }
     arena_done(&read->arena);
     free(read);

@@ -195,6 +195,11 @@ void rpc_reply_now(struct rpc_call *call, const ProtobufCMessage *reply)
     call_finish_reply(call, bytes, size);
 }
 
+void rpc_reply_bytes(struct rpc_call *call, const uint8_t *reply, size_t size)
+{
+    call_finish_reply(call, reply, size);
+}
+
 void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error)
 {
     call_finish_error(call, error);

@@ -21,7 +21,7 @@ struct rpc_call;
 struct rpc_host {
     struct wall_time (*wall_now)(void *user);
     uint64_t (*monotonic_now)(void *user); /* ns */
-    /* Runs run(arg) on a worker thread and then done(arg) on the loop. */
+    /* Runs run(arg) on a worker thread, when nothing better is to be done, and then done(arg) on the loop. */
     void (*work)(void *user, void (*run)(void *arg), void (*done)(void *arg), void *arg);
     /* An endpoint has something to send. */
     void (*wake)(struct grpc_endpoint *endpoint);
@@ -107,6 +107,7 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *reply);
 void rpc_fail(struct rpc_call *call, const struct ipam_error *error);
 /* Answers at once: for what the engine's state has no part in. */
 void rpc_reply_now(struct rpc_call *call, const ProtobufCMessage *reply);
+void rpc_reply_bytes(struct rpc_call *call, const uint8_t *reply, size_t size); /* packed elsewhere; copied */
 void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error);
 
 void rpc_send(struct rpc_call *call, const ProtobufCMessage *message); /* one more message of a stream, at once */

@@ -559,6 +559,14 @@ uint8_t *record_encode(const struct change *change, struct arena *arena, size_t 
     return sink.at;
 }
 
+uint8_t *record_put_hash(const uint8_t hash[32], uint8_t *ret)
+{
+    *ret++ = DELIMITED(15);
+    *ret++ = 32;
+    memcpy(ret, hash, 32);
+    return ret + 32;
+}
+
 /* The rules that the tables can't say. */
 static const char *wire_defect(const struct wire_change *wire)
 {

@@ -13,6 +13,9 @@
 /* The canonical record: see Change in proto/ipam.proto. The bytes live in `arena`. A pool that was never accepted has the
  * rejected spec as its only one, here and in record_pool_message; with state REJECTED it is read back as it was. */
 uint8_t *record_encode(const struct change *change, struct arena *arena, size_t *ret_size);
+/* The hash as the field that follows its record in a serialised Change; returns the end. */
+#define RECORD_HASH_FIELD_SIZE 34
+uint8_t *record_put_hash(const uint8_t hash[32], uint8_t *ret);
 /* -1: STORE_DAMAGED. What *ret points at lives in `arena`. */
 int record_decode(const uint8_t *record, size_t size, struct arena *arena, struct change *ret,
                   struct ipam_error *reterr);

@@ -155,11 +155,15 @@ class Cluster:
 
     # -- Between tests
 
-    def clean(self):
-        """Takes every pool, VIP, lease and event away, finalizers or not, and brings back servers that a test left down."""
+    def revive(self):
+        """Starts what a test left stopped."""
         for server in (self.etcd, self.apiserver):
             if not server.alive():
                 server.start()
+
+    def clean(self):
+        """Takes every pool, VIP, lease and event away, finalizers or not."""
+        self.revive()
         for kind in KINDS:
             self.admin.delete_all(kind)
             for item in self.admin.items(kind):

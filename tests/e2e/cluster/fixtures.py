@@ -10,9 +10,7 @@ from cluster.recorder import Recorder
 from harness.fixtures import factory
 
 
-@pytest.fixture(scope="session")
-def cluster():
-    """etcd and kube-apiserver with our CRDs and roles; tests take `kube`, which is emptied."""
+def running_cluster():
     made = Cluster()
     try:
         yield made.start()
@@ -21,8 +19,21 @@ def cluster():
         made.remove()
 
 
+@pytest.fixture(scope="session")
+def cluster():
+    """etcd and kube-apiserver with our CRDs and roles; tests take `kube`, which is emptied."""
+    yield from running_cluster()
+
+
+@pytest.fixture
+def other_cluster():
+    """Another, empty cluster, with another authority and other tokens; about 10 s to start."""
+    yield from running_cluster()
+
+
 @pytest.fixture
 def kube(cluster, request):
+    """The cluster, emptied after each test; see cluster/cluster.py for what it can be asked."""
     yield cluster
     if getattr(request.node, "report_call", None) and request.node.report_call.failed:
         print(f"---- complaints of kube-apiserver\n{cluster.apiserver.complaints()}")
@@ -81,6 +92,7 @@ def recorder(kube):
     """A started Recorder; at the end the test fails if any address was ever in two VIPs' statuses at once."""
     recorder = Recorder(kube).start()
     yield recorder
+    kube.revive()
     try:
         recorder.assert_no_double()
     finally:

@@ -64,6 +64,16 @@ class Account:
         path.write_text(json.dumps(config, indent=2))  # JSON is YAML
         return Kubeconfig(path, token_file, self)
 
+    def in_cluster(self):
+        """What Process.start takes so that the process finds itself in a pod: wrap and env. Needs root."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=self.cluster.folder))
+        (folder / "token").write_text(self.token())
+        (folder / "namespace").write_text(self.namespace)
+        (folder / "ca.crt").write_bytes(self.cluster.authority.ca.read_bytes())
+        port = self.cluster.apiserver.port
+        return {"wrap": ["unshare", "--mount", "sh", "-ec", IN_CLUSTER, str(folder)],
+                "env": {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port)}}
+
     def _user(self, credential, token_file, inline, lifetime):
         if credential == "token-file":
             return {"tokenFile": str(token_file)}
@@ -72,6 +82,15 @@ class Account:
         assert credential == "certificate", f"no such credential: {credential}"
         certificate, key = self.certificate
         return {**_file("client-certificate", certificate, inline), **_file("client-key", key, inline)}
+
+
+# A process in a mount namespace of its own finds in /run what a pod finds there; nothing else sees it.
+IN_CLUSTER = """\
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/kubernetes.io
+ln -s "$0" /run/secrets/kubernetes.io/serviceaccount
+exec "$@"
+"""
 
 
 def _file(key, path, inline):

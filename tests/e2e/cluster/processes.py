@@ -10,18 +10,20 @@ class KubeProcess(Process):
     account = None
 
     def __init__(self, cluster, daemon, kubeconfig=None, options=()):
+        """kubeconfig: None for that of its service account with a token file, "" for none (in-cluster)."""
         super().__init__(self.program.name)
         self.cluster = cluster
         self.daemon = daemon
-        self.kubeconfig = kubeconfig or getattr(cluster, self.account).kubeconfig()
+        self.kubeconfig = getattr(cluster, self.account).kubeconfig() if kubeconfig is None else kubeconfig
         self.options = [str(option) for option in options]
 
     def command(self, *options):
-        return [str(self.program), "--kubeconfig", str(self.kubeconfig), "--socket", str(self.daemon.socket),
-                *self.more(), *self.options, *map(str, options)]
+        credentials = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        return [str(self.program), *credentials, "--socket", str(self.daemon.socket), *self.more(), *self.options,
+                *map(str, options)]
 
     def more(self):
-        return []
+        return ["--events", str(self.daemon.events)]
 
 
 class Watcher(KubeProcess):
@@ -32,9 +34,6 @@ class Watcher(KubeProcess):
 class StatusWriter(KubeProcess):
     program = paths.STATUS_WRITER
     account = "status_writer"
-
-    def more(self):
-        return ["--events", str(self.daemon.events)]
 
 
 class Host:

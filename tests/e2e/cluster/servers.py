@@ -131,6 +131,7 @@ class ApiServer(Server):
         self.ready_url = f"{self.url}/readyz"
         self.certificate, self.key = authority.issue_server("apiserver")
         self.audit_log = folder / "audit.log"
+        self.audit_log.touch()
         self.session = new_session(authority.ca, certificate=admin)
         (folder / "audit-policy.yaml").write_text(AUDIT_POLICY)
 
