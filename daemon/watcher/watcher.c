@@ -352,7 +352,7 @@ static void stop(struct program *program, void *user)
 
 static const char *ready(void *user)
 {
-    static const char *const reasons[] = {
+    static const char *const reasons[STATE_RUNNING + 1] = {
         [STATE_LISTING] = "not synced yet: pools and VIPs are being listed, or ipamd does not answer",
         [STATE_READING] = "not synced yet: reading what ipamd holds",
         [STATE_HELD] = "held back: ipamd's records are of another cluster",
