@@ -369,7 +369,7 @@ static void call_finish(struct kube_call *call, CURLcode result)
     result_check(call, result);
     call_halt(call);
     bool is_stream = call->request.is_stream && call->opened;
-    if (!call->failed && !is_stream && call->bytes.size > 0)
+    if (!call->failed && !is_stream)
         body_check(call);
 }
 

@@ -6,8 +6,8 @@
 
 #include "client.h"
 
-#define BACKOFF_FIRST_MS 250
-#define BACKOFF_LAST_MS  30000
+#define BACKOFF_FIRST_MS 250u
+#define BACKOFF_LAST_MS  30000u
 
 static bool is_unreserved(char c)
 {

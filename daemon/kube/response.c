@@ -27,7 +27,8 @@ int response_add(struct response_bytes *bytes, const void *data, size_t size)
         bytes->capacity = bytes->capacity * 2 > bytes->size + size ? bytes->capacity * 2 : bytes->size + size;
         bytes->data = mem_realloc(bytes->data, bytes->capacity);
     }
-    memcpy(bytes->data + bytes->size, data, size);
+    if (size > 0)
+        memcpy(bytes->data + bytes->size, data, size);
     bytes->size += size;
     return 0;
 }
@@ -41,13 +42,16 @@ void response_done(struct response_bytes *bytes)
 /* A text with \u0000 in one object must not make a whole list unreadable. */
 static json_t *parse(const char *data, size_t size, json_error_t *error)
 {
-    json_t *value = json_loadb(data, size, JSON_ALLOW_NUL, error);
-    return value;
+    return json_loadb(data, size, JSON_ALLOW_NUL, error);
 }
 
 json_t *response_parse(const struct response_bytes *bytes, struct ipam_error *reterr)
 {
     json_error_t error;
+    if (bytes->size == 0) {
+        ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is empty");
+        return NULL;
+    }
     json_t *body = parse(bytes->data, bytes->size, &error);
     if (!body)
         ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is not JSON: byte %d of %zu: %s",

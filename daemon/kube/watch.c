@@ -438,7 +438,7 @@ static void stream(struct kube_watch *watch)
     request_set(
         watch,
         kube_path("watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=%s", timeout, watch->revision),
-        IDLE_MS);
+        watch->options.idle_ms);
     watch->opened_at = 0;
     watch->call = kube_stream(watch->client, &watch->request, &callbacks, watch);
 }
@@ -453,6 +453,7 @@ struct kube_watch *kube_watch_new(struct kube_client *client, const struct kube_
     watch->options = *options;
     watch->options.page_size = options->page_size ? options->page_size : PAGE_SIZE;
     watch->options.timeout_s = options->timeout_s ? options->timeout_s : TIMEOUT_S;
+    watch->options.idle_ms = options->idle_ms ? options->idle_ms : IDLE_MS;
     watch->callbacks = *callbacks;
     watch->user = user;
     watch->known = json_object();

@@ -28,6 +28,8 @@ struct kube_watch_options {
     const char *path;   /* "/apis/novaedge.io/v1alpha1/proxyvips"; borrowed */
     uint32_t page_size; /* of lists; 0: 500 */
     uint32_t timeout_s; /* of one watch request; 0: 290, with jitter */
+    uint32_t
+        idle_ms; /* after which a watch that brings nothing, not even a bookmark, is given up for a list; 0: 150 s */
 };
 
 struct kube_watch *kube_watch_new(struct kube_client *client, const struct kube_watch_options *options,

@@ -45,8 +45,7 @@ static int compare_due(const struct object *a, const struct object *b)
 static int compare_shown(const struct shown *a, const struct shown *b)
 {
     int order = ipam_addr_compare(&a->address, &b->address);
-    return order ? order
-                 : ((uintptr_t)a->object > (uintptr_t)b->object) - ((uintptr_t)a->object < (uintptr_t)b->object);
+    return order ? order : ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
 }
 
 RB_HEAD(objects_by_name, object);

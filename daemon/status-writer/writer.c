@@ -156,18 +156,19 @@ static void mark_pools(struct writer *writer, const struct claim *claim)
             mark(writer, pool, true);
 }
 
-static void mark_holder(struct writer *writer, const char *kind, const char *name)
+static void mark_holder(struct writer *writer, const struct claim *claim, bool news)
 {
-    struct object *object =
-        strcmp(kind, object_kinds[OBJECT_VIP].kind) == 0 ? objects_get(writer->objects, OBJECT_VIP, name) : NULL;
+    struct object *object = strcmp(claim->kind, object_kinds[OBJECT_VIP].kind) == 0
+                                ? objects_get(writer->objects, OBJECT_VIP, claim->name)
+                                : NULL;
     if (object)
-        mark(writer, object, true);
+        mark(writer, object, news);
 }
 
 static void on_claim(const struct claim *claim, void *user)
 {
     struct writer *writer = user;
-    mark_holder(writer, claim->kind, claim->name);
+    mark_holder(writer, claim, true);
     mark_pools(writer, claim);
     struct object *other =
         claim->address.family == IPAM_FAMILY_NONE ? NULL : objects_showing(writer->objects, &claim->address, NULL);
@@ -207,7 +208,7 @@ static void free_way(struct writer *writer, const struct ipam_addr was[2])
                 ? claims_holder(claims, &was[i])
                 : NULL;
         if (holder)
-            mark_holder(writer, holder->kind, holder->name);
+            mark_holder(writer, holder, false);
     }
 }
 
@@ -435,6 +436,8 @@ static void on_turn(const struct turn_report *report, void *user)
     end_troubles(writer, report);
     if (consequences[report->outcome])
         consequences[report->outcome](writer, report, now);
+    if (!writer->program)
+        return;
     if (object->gone)
         forget(writer, object);
     else if (object->again)

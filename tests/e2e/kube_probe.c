@@ -12,7 +12,7 @@
 static const char usage[] =
     "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
     "       kube_probe many N CONNECTIONS METHOD PATH\n"
-    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS]]\n"
+    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS]]]\n"
     "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
     "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
     "       kube_probe config [CONTEXT]\n"
@@ -143,6 +143,7 @@ static int command_watch(struct probe *probe, char *argv[])
     struct kube_watch_options options = {.path = argv[0]};
     options.page_size = argv[1] ? (uint32_t)atoi(argv[1]) : 0;
     options.timeout_s = argv[1] && argv[2] ? (uint32_t)atoi(argv[2]) : 0;
+    options.idle_ms = argv[1] && argv[2] && argv[3] ? (uint32_t)atoi(argv[3]) : 0;
     probe->watch = kube_watch_new(probe->client, &options, &callbacks, probe);
     return 0;
 }

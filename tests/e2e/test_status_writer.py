@@ -137,8 +137,8 @@ def test_one_that_keeps_undoing_is_answered_ever_more_slowly(parts):
     while time.monotonic() < end:
         parts.kube.admin.patch("proxyvips", "web-vip", {"status": {"allocatedAddress": None}}, subresource="status")
         time.sleep(0.01)
-    writes = [e for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch" and e["status"] == 200]
-    assert 1 <= len(writes) <= 12
+    writes = [e for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch"]
+    assert 1 <= len(writes) <= 20
     parts.kube.wait("proxyvips", "web-vip", lambda seen: has(seen["status"], "10.200.0.1/32"), "is right in the end", 30)
 
 
@@ -222,7 +222,8 @@ def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(ku
         parts.bind(name, "main-vip-pool", parts.make_vip(name, "main-vip-pool"))
     proxy.break_watches()
     kube.apiserver.restart(kill=True)
-    wait_for(lambda: all(parts.vip_status(name).get("allocatedAddress") for name in names), "every VIP has its address", 60)
+    wait_for(lambda: not [name for name in names if not parts.vip_status(name).get("allocatedAddress")],
+             "every VIP has its address", 60)
     parts.wait_pool("main-vip-pool", lambda seen: seen.get("allocated") == 30, "counts thirty")
     assert proxy.busiest_second(path="/status$") < 200
 

@@ -110,6 +110,35 @@ static void an_address_on_its_way_counts_until_the_outcome_is_known(void **state
     assert_null(objects_showing(*state, &coming[0], NULL));
 }
 
+/* Against looking through all of them. */
+static void the_index_of_addresses_is_right_whatever_happens(void **state)
+{
+    char text[32], name[8], version[16];
+    struct object *objects[40] = {NULL};
+    srand(2);
+    for (int step = 0; step < 20000; step++) {
+        int i = rand() % 40;
+        struct ipam_addr some[2] = {addr("10.0.0.1"), {.family = IPAM_FAMILY_NONE}};
+        some[0].lo += (uint64_t)(rand() % 20);
+        snprintf(text, sizeof(text), "10.0.0.%d/32", 1 + rand() % 20);
+        snprintf(name, sizeof(name), "v%d", i);
+        snprintf(version, sizeof(version), "%d", step + 1);
+        if (!objects[i] || rand() % 3 == 0)
+            objects[i] = take(*state, name, "u", version, text, false);
+        else if (rand() % 2)
+            objects_expect(*state, objects[i], some);
+        else if (rand() % 2)
+            objects_settle(*state, objects[i]);
+        else
+            objects_remove(*state, objects[i]), objects[i] = NULL;
+        bool shown = false;
+        for (int n = 0; n < 40; n++)
+            shown = shown || (objects[n] && (ipam_addr_equal(&objects[n]->shown[0].address, &some[0]) ||
+                                             ipam_addr_equal(&objects[n]->coming[0].address, &some[0])));
+        assert_true(shown == (objects_showing(*state, &some[0], NULL) != NULL));
+    }
+}
+
 static void turns_come_by_time_and_then_in_order(void **state)
 {
     struct object *a = take(*state, "a", "u", "1", "x", false), *b = take(*state, "b", "u", "1", "x", false),
@@ -176,6 +205,7 @@ int main(void)
         TEST(an_object_without_a_name_is_none),
         TEST(an_address_is_found_in_the_other_status_that_shows_it),
         TEST(an_address_on_its_way_counts_until_the_outcome_is_known),
+        TEST(the_index_of_addresses_is_right_whatever_happens),
         TEST(turns_come_by_time_and_then_in_order),
         TEST(each_kind_is_walked_by_itself),
         cmocka_unit_test(the_end_of_an_earlier_claim_is_not_that_of_its_successor),

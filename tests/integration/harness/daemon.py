@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def die_with_parent():
 
 
 class Notifications:
-    """A NOTIFY_SOCKET, as systemd keeps one: collects what the daemon says."""
+    """A NOTIFY_SOCKET, as systemd keeps one: collects what the daemon says. It is read all the time, as systemd does: a daemon
+    that says much would wait for its reader."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -35,6 +37,14 @@ class Notifications:
         self.socket.bind(self.path)
         os.chmod(self.path, 0o777)
         self.seen = []
+        self.closed = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with contextlib.suppress(OSError, ValueError):
+            while not self.closed:
+                if select.select([self.socket], [], [], 0.2)[0]:
+                    self.seen += self.socket.recv(65536).decode().split("\n")
 
     def wait(self, wanted, timeout, alive=lambda: True):
         """Waits for a line such as READY=1; False when the time is up or the process is gone."""
@@ -42,13 +52,12 @@ class Notifications:
         while True:
             if wanted in self.seen:
                 return True
-            ready, _, _ = select.select([self.socket], [], [], 0.02)
-            if ready:
-                self.seen += self.socket.recv(65536).decode().split("\n")
-            elif time.monotonic() > end or not alive():
-                return False
+            if time.monotonic() > end or not alive():
+                return wanted in self.seen
+            time.sleep(0.01)
 
     def close(self):
+        self.closed = True
         self.socket.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)

@@ -1,0 +1,496 @@
+"""The API client against servers that are no good: what no real API server can be made to do."""
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness.daemon import Notifications
+from harness.lines import Lines
+from harness.paths import BUILD
+from harness.waiting import eventually
+
+PROBE = BUILD / "tests/kube_probe"
+PROGRAM = BUILD / "tests/program_probe"
+
+
+# ---- Fixture
+
+class Server:
+    """Answers each request on a loopback port with bytes from `script`: a list of texts or functions, the last one over and over."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.requests = []
+        self.at = []
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection:
+            try:
+                while self._answer(connection):
+                    pass
+            except OSError:
+                pass
+
+    def _answer(self, connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = connection.recv(65536)
+            if not more:
+                return False
+            data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        while length and len(body) < int(length[1]):
+            body += connection.recv(65536)
+        with self.lock:
+            self.requests.append((head.decode(), body))
+            self.at.append(time.monotonic())
+            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if callable(answer):
+            return answer(connection)
+        connection.sendall(answer)
+        return b"onnection: close" not in answer
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture
+def servers():
+    made = []
+
+    def make(*script):
+        made.append(Server(*script))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def probes(tmp_path):
+    made = []
+
+    def make(server, *arguments, program=PROBE, user=None, **env):
+        config = {"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+                  "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.port}"}}],
+                  "users": [{"name": "u", "user": user or {"token": "sesame"}}]}
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        made.append(Lines([program, *arguments], {"KUBECONFIG": str(tmp_path / "kubeconfig"), **env}))
+        return made[-1]
+
+    yield make
+    for probe in made:
+        probe.kill()
+        assert "sesame" not in "\n".join(probe.seen), "a token was printed"
+
+
+# ---- Helpers
+
+def answer(status, body, *headers):
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} Some", f"Content-Length: {len(text)}", "Content-Type: application/json", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + text
+
+
+def chunk(text):
+    return f"{len(text):x}\r\n".encode() + text + b"\r\n"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def item(name, uid, version):
+    return {"metadata": {"name": name, "uid": uid, "resourceVersion": str(version)}}
+
+
+def listing(*items, version="10", **metadata):
+    return answer(200, {"metadata": {"resourceVersion": version, **metadata}, "items": list(items)})
+
+
+def event(kind, obj):
+    return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
+
+
+def watch(*events):
+    """A watch response that ends in peace."""
+    return CHUNKED + b"".join(chunk(e) for e in events) + b"0\r\n\r\n"
+
+
+def hold(*events):
+    """A watch response that goes on until the client goes."""
+    def act(connection):
+        connection.sendall(CHUNKED + b"".join(chunk(e) for e in events))
+        connection.recv(1)
+        return False
+    return act
+
+
+def broken(data):
+    def act(connection):
+        connection.sendall(data)
+        return False
+    return act
+
+
+def paths(server):
+    with server.lock:
+        return [head.split(" ")[1] for head, _ in server.requests]
+
+
+# ---- Tests: one call
+
+@pytest.mark.parametrize("data, says", [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"a\":", "API_UNREACHABLE GET /x: .*95 bytes remaining"),
+    (CHUNKED + b"5\r\n{\"a\":\r\n", "API_UNREACHABLE GET /x: .*outstanding read data|transfer closed"),
+    (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"a\":", "API_UNREACHABLE GET /x: the response is not JSON: byte 5 of 5"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html/>", "the response is not JSON: byte 1 of 7"),
+    (b"rubbish\r\n\r\n", "API_UNREACHABLE GET /x: "),
+    (b"HTTP/1.1 200 OK\r\nContent-", "API_UNREACHABLE GET /x: "),
+    (b"", "API_UNREACHABLE GET /x: .*Empty reply"),
+])
+def test_what_did_not_come_whole_is_an_error_and_no_object(servers, probes, data, says):
+    probe = probes(servers(broken(data)), "call", "GET", "/x")
+    assert re.search(says, probe.wait("^error "))
+    assert probe.wait_end() == 0
+    assert probe.count("^status") == 0
+
+
+def test_a_response_at_the_limit_is_taken_and_one_past_it_is_not(servers, probes):
+    body = b'{"a":"' + b"x" * 1000 + b'"}'
+    server = servers(answer(200, body))
+    probes(server, "call", "GET", "/x", PROBE_MAX=str(len(body))).wait("^status 200")
+    error = probes(server, "call", "GET", "/x", PROBE_MAX=str(len(body) - 1)).wait("^error")
+    assert f"the response is larger than {len(body) - 1} bytes" in error
+
+
+def test_a_server_that_says_nothing_meets_the_deadline(servers, probes):
+    probe = probes(servers(lambda c: c.recv(1) and False), "call", "GET", "/x", PROBE_TIMEOUT="300")
+    assert "DEADLINE_EXCEEDED GET /x: no answer from http://127.0.0.1:" in probe.wait("^error")
+
+
+def test_a_server_that_drips_meets_the_deadline(servers, probes):
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+    assert "DEADLINE_EXCEEDED" in probes(servers(drip), "call", "GET", "/x", PROBE_TIMEOUT="500").wait("^error")
+
+
+def test_redirects_are_not_followed(servers, probes):
+    server = servers(answer(302, b"", "Location: /elsewhere"))
+    probe = probes(server, "call", "GET", "/x")
+    assert "redirects are not followed" in probe.wait("^refused")
+    assert probe.wait_end() == 0
+    assert paths(server) == ["/x"]
+
+
+def test_retry_after_is_told(servers, probes):
+    probe = probes(servers(answer(429, {"reason": "TooManyRequests", "message": "slow"}, "Retry-After: 7")), "call", "GET", "/x")
+    probe.wait("^status 429 7000 ")
+    probe.wait("^refused API_REFUSED GET /x: 429 TooManyRequests: slow$")
+
+
+def test_a_patch_goes_out_as_it_was_made(servers, probes):
+    server = servers(answer(200, {}))
+    probes(server, "call", "PATCH", "/a/b%2Fc?d=e", "application/merge-patch+json", '{"a":[1]}').wait("^status 200")
+    head, body = server.requests[0]
+    assert head.startswith("PATCH /a/b%2Fc?d=e HTTP/1.1\r\n") and body == b'{"a":[1]}'
+    assert "\r\nAuthorization: Bearer sesame" in head and "\r\nContent-Type: application/merge-patch+json" in head
+    assert "\r\nUser-Agent: kube-probe/1" in head and "Expect" not in head
+
+
+def test_no_more_connections_than_allowed_and_each_is_used_again(servers, probes):
+    now, most, ports, lock = [0], [0], set(), threading.Lock()
+
+    def slow(connection):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+            ports.add(connection.getpeername())
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+        connection.sendall(answer(200, {}))
+        return True
+    probe = probes(servers(slow), "many", "40", "3", "GET", "/x")
+    assert probe.wait_end() == 0
+    assert probe.count("^status 200") == 40 and most[0] == 3 and len(ports) == 3
+
+
+def test_a_deadline_counts_from_when_a_call_is_sent(servers, probes):
+    def slow(connection):
+        time.sleep(0.2)
+        connection.sendall(answer(200, {}))
+        return True
+    probe = probes(servers(slow), "many", "8", "1", "GET", "/x", PROBE_TIMEOUT="1000")
+    assert probe.wait_end() == 0
+    assert probe.count("^status 200") == 8
+
+
+def test_a_token_file_is_read_anew_when_it_changes_and_at_401(servers, probes, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("sesame1\n")
+    server = servers(listing(), answer(401, {}), hold())
+    probe = probes(server, "watch", "/x", user={"tokenFile": str(token)})
+    probe.wait("^listed 0")
+    fresh = tmp_path / "fresh"
+    fresh.write_text("sesame2\n")
+    os.replace(fresh, token)
+    probe.wait("^well")
+    assert "Bearer sesame2" in server.requests[2][0]
+
+
+# ---- Tests: watch
+
+def test_pages_are_read_to_the_end_and_the_watch_starts_at_their_version(servers, probes):
+    server = servers(listing(item("a", "1", 5), **{"continue": "p&2"}), listing(item("b", "2", 6)),
+                     hold(event("ADDED", item("c", "3", 11)), event("DELETED", item("a", "1", 12))))
+    probe = probes(server, "watch", "/x", "1")
+    probe.wait("^deleted a 1 seen")
+    assert probe.seen == ["object a 5", "object b 6", "listed 2", "object c 11", "deleted a 1 seen"]
+    assert paths(server)[:2] == ["/x?limit=1", "/x?limit=1&continue=p%262"]
+    assert re.fullmatch(r"/x\?watch=true&allowWatchBookmarks=true&timeoutSeconds=\d+&resourceVersion=10", paths(server)[2])
+    assert probe.stop() == 0
+
+
+def test_a_page_that_expired_starts_the_list_afresh(servers, probes):
+    server = servers(listing(item("a", "1", 5), **{"continue": "2"}), answer(410, {"reason": "Expired"}),
+                     listing(item("a", "1", 5)), hold())
+    probe = probes(server, "watch", "/x", "1")
+    probe.wait("^listed 1")
+    assert paths(server)[:3] == ["/x?limit=1", "/x?limit=1&continue=2", "/x?limit=1"]
+    assert probe.count("^deleted") == 0 and probe.count("^trouble") == 0
+
+
+def test_a_watch_that_ends_goes_on_where_it_was(servers, probes):
+    bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+    server = servers(listing(), watch(event("ADDED", item("a", "1", 15)), bookmark), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object a 15")
+    eventually(lambda: len(paths(server)) >= 3)
+    assert paths(server)[2].endswith("resourceVersion=20")
+    assert probe.count("^trouble") == 0
+
+
+@pytest.mark.parametrize("gone", [answer(410, {"reason": "Expired"}), watch(event("ERROR", {"code": 410, "reason": "Expired"}))])
+def test_gone_lists_again_and_tells_what_is_missing(servers, probes, gone):
+    server = servers(listing(item("a", "1", 5), item("b", "2", 6)), gone, listing(item("b", "3", 30), version="31"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^listed 1")
+    assert probe.seen == ["object a 5", "object b 6", "listed 2", "deleted b 2 missing", "object b 30", "deleted a 1 missing",
+                          "listed 1"]
+
+
+@pytest.mark.parametrize("data", [
+    CHUNKED + chunk(event("ADDED", item("a", "1", 15)) + b'{"type":"ADDED","object":{"meta'),
+    CHUNKED + chunk(event("ADDED", item("a", "1", 15)) + b'{"type":"ADDED","object":{"meta') + b"0\r\n\r\n",
+    CHUNKED + chunk(event("ADDED", item("a", "1", 15)) + b"rubbish\n"),
+])
+def test_half_an_event_is_none_and_the_watch_goes_on_before_it(servers, probes, data):
+    server = servers(listing(), broken(data), hold(event("ADDED", item("b", "2", 16))))
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object b 16")
+    assert [line.split(" ")[0] for line in probe.seen] == ["listed", "object", "trouble", "well", "object"]
+    assert paths(server)[2].endswith("resourceVersion=15")
+
+
+def test_a_server_that_closes_every_watch_at_once_is_no_hot_loop(servers, probes):
+    server = servers(listing(), watch())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^listed")
+    time.sleep(3)
+    assert len(server.at) <= 7, "back-off doubles from 125 ms at least"
+
+
+def test_retry_after_of_a_list_is_kept(servers, probes):
+    server = servers(answer(503, {}, "Retry-After: 1"), listing(), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^listed 0")
+    assert server.at[1] - server.at[0] >= 1
+    assert probe.seen[0].startswith("trouble API_REFUSED GET /x: 503") and probe.seen[1] == "well"
+
+
+def test_a_kind_that_is_not_there_is_told_once_and_found_when_it_comes(servers, probes):
+    server = servers(*[answer(404, {"reason": "NotFound"})] * 3, listing(), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^listed 0")
+    assert len(probe.seen) == 3 and "install its CustomResourceDefinition" in probe.seen[0] and probe.seen[1] == "well"
+
+
+@pytest.mark.parametrize("body", [{"items": []}, {"metadata": {"resourceVersion": "1"}}, [], {"items": {}, "metadata": 3}])
+def test_what_is_no_list_is_told(servers, probes, body):
+    probe = probes(servers(answer(200, body), listing(), hold()), "watch", "/x")
+    probe.wait("^listed 0")
+    assert "the answer is no list" in probe.seen[0]
+
+
+def test_objects_that_make_no_sense_are_told_and_passed_over(servers, probes):
+    events = [event("ADDED", {"metadata": {"uid": "1"}}), event("ODD", item("b", "1", 5)), b"[]\n", b"3\n" , event("ADDED", 3),
+              event("ADDED", item("a", "1", 15))]
+    probe = probes(servers(listing({}, item("x", "9", 2)), hold(*events)), "watch", "/x")
+    probe.wait("^object a 15|^trouble .*not JSON")
+    assert probe.count("without metadata.name") >= 2 and probe.count("object x 2") == 1
+    assert probe.stop() == 0
+
+
+def test_a_text_with_nul_spoils_no_list(servers, probes):
+    odd = item("a", "1", 5)
+    odd["metadata"]["annotations"] = {"x": "\0"}
+    probes(servers(listing(odd, item("b", "2", 6)), hold()), "watch", "/x").wait("^listed 2")
+
+
+def test_a_watch_that_brings_nothing_at_all_is_given_up_for_a_list(servers, probes):
+    server = servers(listing(), hold(), listing(item("a", "1", 5)), hold())
+    probe = probes(server, "watch", "/x", "500", "290", "1000")
+    probe.wait("^object a 5")
+    assert probe.count("^trouble") == 0
+
+
+def test_a_line_of_a_watch_is_bounded(servers, probes):
+    probe = probes(servers(listing(), hold(b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
+    assert "larger than 2000 bytes" in probe.wait("^trouble")
+
+
+# ---- Tests: the frame
+
+def health(address, path, method="GET"):
+    option = ["--unix-socket", str(address), f"http://x{path}"] if str(address).startswith("/") else [f"http://{address}{path}"]
+    head = ["-I"] if method == "HEAD" else ["-X", method]
+    done = subprocess.run(["curl", "-sS", "-i", *head, *option], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    head, _, body = done.stdout.replace("\r", "").partition("\n\n")
+    return int(head.split(" ")[1]), head, body
+
+
+def test_once_ends_when_all_is_done(servers, probes):
+    server = servers(answer(200, {}))
+    probe = probes(server, "--once", "--requests", "3", program=PROGRAM)
+    assert probe.wait_end() == 0
+    assert paths(server) == ["/version"] * 3
+
+
+def test_once_that_can_not_go_on_says_why_by_its_status(servers, probes):
+    probe = probes(servers(broken(b"")), "--once", program=PROGRAM)
+    assert probe.wait_end() == 7
+    probe.wait("error +giving up: GET /version: ")
+
+
+def test_a_server_that_hangs_holds_no_stop_up(servers, probes):
+    server = servers(lambda c: c.recv(1) and False)
+    probe = probes(server, program=PROGRAM)
+    probe.wait("acting")
+    eventually(lambda: server.requests)
+    begin = time.monotonic()
+    assert probe.stop() == 0
+    assert time.monotonic() - begin < 5, "it was to be given up, not waited for"
+
+
+def test_health_tells_what_is_wrong_and_what_is_counted(servers, probes, daemon, tmp_path):
+    socket_path = tmp_path / "health.sock"
+    probe = probes(servers(answer(200, {})), "--socket", daemon.socket, "--health", socket_path, program=PROGRAM)
+    probe.wait("acting")
+    eventually(lambda: health(socket_path, "/readyz")[0] == 200)
+    assert health(socket_path, "/healthz")[2] == "ok\n"
+    status, head, body = health(socket_path, "/metrics")
+    assert status == 200 and "text/plain; version=0.0.4" in head
+    assert "ipam_acting 1\n" in body and "ipam_ipamd_connected 1\n" in body and "probe_asked 1\n" in body
+    assert "ipam_kube_requests_total 1\n" in body and 'ipam_kube_errors_total{error="conflict"} 0\n' in body
+    assert health(socket_path, "/metrics", "HEAD")[::2] == (200, "")
+    assert health(socket_path, "/other")[0] == 404
+    status, head, _ = health(socket_path, "/readyz", "POST")
+    assert status == 405 and "Allow: GET, HEAD" in head
+    daemon.stop()
+    probe.wait("ipamd: not connected to .*is ipamd running")
+    status, _, body = health(socket_path, "/readyz")
+    assert status == 503 and body.startswith("ipamd: not connected")
+    daemon.start()
+    probe.wait("ipamd: well again")
+    assert health(socket_path, "/readyz")[0] == 200
+    assert probe.stop() == 0
+    assert not socket_path.exists()
+
+
+@pytest.mark.parametrize("address, says", [
+    ("0.0.0.0:9000", "no loopback address"), ("[::]:9000", "no loopback address"), ("example.org:80", "no loopback address"),
+    ("127.0.0.1", "no port"), ("127.0.0.1:0", "no port"), ("127.0.0.1:65536", "no port"), ("[::1]", "no port"),
+    ("/" + "x" * 108, "longer than the 107 bytes"), ("/nowhere/health.sock", "can't be opened: No such file"),
+])
+def test_a_health_address_that_can_not_be_used_is_told(servers, probes, address, says):
+    probe = probes(servers(b""), "--health", address, program=PROGRAM)
+    assert probe.wait_end() in (2, 7)
+    probe.wait(f"start: health address {re.escape(address)}.*{says}")
+
+
+def test_a_loopback_port_serves_health_too(servers, probes):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    probes(servers(answer(200, {})), "--health", f"localhost:{port}", program=PROGRAM).wait("acting")
+    assert health(f"127.0.0.1:{port}", "/healthz")[::2] == (200, "ok\n")
+
+
+def test_systemd_is_told_of_start_state_and_end(servers, probes, tmp_path):
+    notifications = Notifications(tmp_path / "notify")
+    probe = probes(servers(answer(200, {})), "--socket", "/nowhere", program=PROGRAM, NOTIFY_SOCKET=notifications.path,
+                   WATCHDOG_USEC="200000")
+    for wanted in ("READY=1", "STATUS=Acting", "WATCHDOG=1",
+                   "STATUS=ipamd: not connected to /nowhere; is ipamd running, and may this user connect?"):
+        assert notifications.wait(wanted, 10), wanted
+    assert probe.stop() == 0
+    assert notifications.wait("STOPPING=1", 10)
+    notifications.close()
+
+
+def test_a_health_port_that_is_taken_is_told(servers, probes):
+    server = servers(b"")
+    probe = probes(server, "--health", f"localhost:{server.port}", program=PROGRAM)
+    assert probe.wait_end() == 7
+    probe.wait("can't be opened: Address already in use")
+
+
+def test_a_socket_left_behind_is_no_hindrance(servers, probes, tmp_path):
+    path = tmp_path / "health.sock"
+    first = probes(servers(answer(200, {})), "--health", path, program=PROGRAM)
+    first.wait("acting")
+    second = probes(servers(answer(200, {})), "--health", path, program=PROGRAM)
+    assert second.wait_end() == 7
+    first.kill()
+    assert path.exists()
+    third = probes(servers(answer(200, {})), "--health", path, program=PROGRAM)
+    third.wait("acting")
+    assert health(path, "/healthz")[0] == 200
+    assert third.stop() == 0
+
+
+def test_idle_and_excess_health_connections_hold_nobody_up(servers, probes, tmp_path):
+    path = str(tmp_path / "health.sock")
+    probes(servers(answer(200, {})), "--health", path, program=PROGRAM).wait("acting")
+    idle = []
+    for _ in range(40):
+        idle.append(socket.socket(socket.AF_UNIX))
+        idle[-1].connect(path)
+        idle[-1].sendall(b"GET /heal")
+    for connection in idle[:20]:
+        connection.close()
+    assert health(path, "/healthz")[0] == 200
+    for connection in idle:
+        connection.close()
