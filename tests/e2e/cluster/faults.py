@@ -278,11 +278,14 @@ class FaultProxy:
     async def _pass_while_connected(self, passage):
         """A process that is gone ends its watches: the API server is not left with them."""
         passing = asyncio.ensure_future(self._pass(passage))
-        while not passing.done():
-            await asyncio.wait({passing}, timeout=CONNECTED_CHECK_SECONDS)
-            if passage.request.transport is None:
-                passing.cancel()
-        return passing.result()
+        try:
+            while not passing.done():
+                await asyncio.wait({passing}, timeout=CONNECTED_CHECK_SECONDS)
+                if passage.request.transport is None:
+                    passing.cancel()
+            return passing.result()
+        finally:
+            passing.cancel()
 
     async def _pass(self, passage):
         with self.lock:
