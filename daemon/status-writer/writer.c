@@ -11,12 +11,12 @@
 #include "turn.h"
 #include "watch.h"
 
-#define ECHO_MS      10000 /* a watch may bring what was before our own write for as long */
-#define BLOCKED_MS   1000  /* looked at again, if nothing says earlier that the way is free */
-#define FORGIVEN_MS  60000 /* one who undid us longer ago than that starts anew */
-#define STRIKES_MAX  6     /* doublings of the pause before writing what was undone: 8 s */
-#define CONFLICTS    3     /* conflicts in a row that are answered at once */
-#define REFUSED_WAIT 5     /* doublings more after an answer that will hardly be another one soon */
+#define ECHO_MS       10000 /* a watch may bring what was before our own write for as long */
+#define BLOCKED_MS    1000  /* looked at again, if nothing says earlier that the way is free */
+#define FORGIVEN_MS   60000 /* one who undid us longer ago than that starts anew */
+#define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
+#define CONFLICTS     3     /* conflicts in a row that are answered at once */
+#define REFUSED_WAIT  5     /* doublings more after an answer that will hardly be another one soon */
 
 struct watched {
     struct writer *writer;
@@ -310,14 +310,18 @@ static void tell(struct writer *writer, const struct turn_report *report)
     }
 }
 
+static unsigned int capped(unsigned int doublings)
+{
+    return doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX;
+}
+
 /* Somebody who keeps undoing what is written is answered ever more slowly. */
 static void after_written(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
     struct object *object = report->object;
     bool forgiven = now - object->last_write > FORGIVEN_MS;
     object->strikes = !report->undone ? 0 : forgiven ? 1 : object->strikes + 1;
-    unsigned int doublings = object->strikes < STRIKES_MAX ? object->strikes : STRIKES_MAX;
-    object->calm_until = doublings ? now + kube_backoff(doublings, 0) : 0;
+    object->calm_until = object->strikes ? now + kube_backoff(capped(object->strikes), 0) : 0;
     object->last_write = now ? now : 1;
     object->attempts = 0;
     tell(writer, report);
@@ -366,7 +370,8 @@ static void after_gone(struct writer *writer, const struct turn_report *report, 
 static void after_busy(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
     writer->failures++;
-    writer->gate_until = later(writer->gate_until, now + kube_backoff(writer->failures, report->retry_after_ms));
+    writer->gate_until =
+        later(writer->gate_until, now + kube_backoff(capped(writer->failures), report->retry_after_ms));
     report->object->again = true;
     program_trouble(writer->program, "writing status", report->error);
 }

@@ -38,10 +38,13 @@ def wait_shows(kube, name, *addresses):
 
 
 def wait_allocated(kube, **counts):
-    """Waits until the pools' statuses count so many allocations, and as many are listed."""
+    """Waits until the pools' statuses count so many allocations, list as many, and nobody waits."""
     for name, count in counts.items():
-        seen = kube.wait_pool(name, allocated=count, waiting=0)
-        assert len(seen["status"]["allocations"]) == count
+        def holds(seen, count=count):
+            status = seen.get("status", {})
+            return status.get("allocated") == len(status.get("allocations", [])) == count and status["waiting"] == 0
+
+        kube.wait("proxyippools", name, holds, f"has {count} allocations")
 
 
 def history(recorder, name="web-vip"):

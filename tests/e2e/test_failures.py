@@ -61,7 +61,7 @@ def test_an_exhausted_pool_that_grows_serves_who_waited_first(kube, host):
     edit_pool(kube, "small", cidrs=["10.201.0.0/30", "10.201.1.0/30"])
     recovers(kube, "z-third", "10.201.1.1/32", before["z-third"])
     recovers(kube, "y-fourth", "10.201.1.2/32", before["y-fourth"])
-    fail_with(kube, "x-fifth", "PoolExhausted", r".*\(4 of 4 allocated\).*")
+    fail_with(kube, "x-fifth", "PoolExhausted", "pool exhausted: small .*")
     edit_pool(kube, "small", addresses=["10.201.2.7"])
     recovers(kube, "x-fifth", "10.201.2.7/32", before["x-fifth"])
     edit_pool(kube, "small", addresses=["10.201.2.7", "10.201.2.8"])
@@ -120,7 +120,7 @@ def overlapping(kube):
     assert re.fullmatch(r"pool overlaps: newer and older both have 10\.201\.0\.1(28|29)-10\.201\.0\.254; take it out of one of "
                         "them", message), message
     kube.wait_pool("newer", allocated=0, available=0)
-    return fail_with(kube, "web-vip", "PoolRejected", r"pool rejected: newer was never accepted \(pool overlaps: .*\).*; .+")
+    return fail_with(kube, "web-vip", "PoolRejected", r"pool rejected: newer was never accepted \(pool overlaps: .*; take it out of one of them\)")
 
 
 def test_an_overlapping_pool_that_is_mended(kube, host):
@@ -160,7 +160,7 @@ def test_an_invalid_cidr_that_only_novaedges_definition_lets_in(novaedge_crds, h
     hosts(kube).start()
     kube.apply([pool("main", cidr), vip("web-vip", "main")])
     message = ready_message(kube, "main", "InvalidPoolSpec")
-    assert message.startswith("invalid pool spec: main: cidrs: ") and cidr in message
+    assert message.startswith("invalid pool spec: main: cidrs: ") and cidr.partition("/")[0] in message
     before = fail_with(kube, "web-vip", "PoolRejected", r"pool rejected: main was never accepted \(invalid pool spec: .*; .+")
     edit_pool(kube, "main", cidrs=["10.201.0.0/24"])
     recovers(kube, "web-vip", "10.201.0.1/32", before)

@@ -1,6 +1,9 @@
 """ipam-status-writer against a real API server: what ipamd decides stands in the status of the objects. Claims are made by
 calls to ipamd, as the watcher makes them: kind ProxyVIP with the object's uid."""
 import concurrent.futures
+import contextlib
+import http.client
+import socket
 import subprocess
 import time
 
@@ -202,6 +205,41 @@ def test_once_brings_everything_up_to_date_and_ends(kube, daemon, status_writers
     assert kube.admin.get("proxyippools", "main-vip-pool")["status"]["allocated"] == 20
 
 
+def test_of_two_with_leader_elect_one_writes_and_the_other_takes_over(kube, daemon, status_writers):
+    first, second = (status_writers(kube, daemon, options=["--leader-elect", "--lease-duration", "5"]) for _ in range(2))
+    parts = Parts(kube, daemon, first.start())
+    first.wait_log("acting")
+    second.start()
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("a", "main-vip-pool", parts.make_vip("a", "main-vip-pool"))
+    parts.wait_vip("a", lambda seen: has(seen, "10.200.0.1/32"), "has its address")
+    first.kill9()
+    parts.bind("b", "main-vip-pool", parts.make_vip("b", "main-vip-pool"))
+    parts.kube.wait("proxyvips", "b", lambda seen: has(seen.get("status", {}), "10.200.0.2/32"), "has its address", 30)
+    patches = [e["name"] for e in kube.audit(kube.status_writer) if e["verb"] == "patch" and e["resource"] == "proxyvips/status"]
+    assert patches[-2:] == ["a", "b"]
+
+
+def test_metrics_count_what_was_done(kube, daemon, status_writers):
+    writer = status_writers(kube, daemon)
+    address = str(writer.folder / "health")
+    writer.start("--health", address)
+    parts = Parts(kube, daemon, writer)
+    parts.make_pool("main-vip-pool", "10.200.0.0/24")
+    parts.bind("a", "main-vip-pool", parts.make_vip("a", "main-vip-pool"))
+
+    def page(path):
+        with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(address)
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
+    wait_for(lambda: 'ipam_status_turns_total{kind="ProxyVIP",outcome="written"} 1\n' in page("/metrics"), "one was written",
+             show=lambda _: page("/metrics"))
+    assert 'ipam_status_objects{kind="ProxyIPPool"} 1\n' in page("/metrics")
+
+
 def test_without_the_right_to_write_it_says_which_one_is_missing(kube, daemon, status_writers):
     parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.watcher.kubeconfig()).start())
     parts.make_pool("main-vip-pool", "10.200.0.0/24")
@@ -210,7 +248,7 @@ def test_without_the_right_to_write_it_says_which_one_is_missing(kube, daemon, s
 
 
 @pytest.mark.seconds(120)
-def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(kube, daemon, status_writers, proxies, recorder):
+def test_bursts_of_errors_lost_answers_and_restarts_end_in_the_right_statuses(kube, daemon, proxies, status_writers, recorder):
     proxy = proxies()
     parts = Parts(kube, daemon, status_writers(kube, daemon, kubeconfig=kube.status_writer.kubeconfig(server=proxy.url)).start())
     parts.make_pool("main-vip-pool", "10.200.0.0/24")
