@@ -19,6 +19,12 @@
 /* What a frame that nghttp2 holds for us counts as: it and its bookkeeping. */
 #define FRAME_COST 128
 
+/* Its stream in nghttp2 and itself. */
+#define CALL_COST 2048
+
+/* Frames that a client answers one of data with: WINDOW_UPDATE for stream and connection, a PING that measures. */
+#define SENT_CREDIT 4
+
 /* ---- Failures ---------------------------------------------------------------------------------------------------- */
 
 void endpoint_fail(struct grpc_endpoint *endpoint, const char *format, ...)
@@ -136,6 +142,9 @@ static int on_frame_received(nghttp2_session *session, const nghttp2_frame *fram
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) {
         return 0;
     }
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+        endpoint->header_call = NULL;
+    }
     struct grpc_call *call = find_call(endpoint, frame->hd.stream_id);
     if (call != NULL && frame->hd.type == NGHTTP2_HEADERS) {
         headers_received(endpoint, call, frame);
@@ -154,6 +163,9 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
         endpoint_fail(endpoint, "HTTP/2: %s (%.*s)", nghttp2_http2_strerror(frame->goaway.error_code),
                       (int)frame->goaway.opaque_data_len, (const char *)frame->goaway.opaque_data);
+    }
+    if (frame->hd.type == NGHTTP2_DATA) {
+        filter_earn(&endpoint->filter, SENT_CREDIT);
     }
     if (endpoint->is_server && frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
@@ -250,7 +262,6 @@ static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits, cons
     endpoint->callbacks = *callbacks;
     endpoint->is_server = is_server;
     endpoint->user = user;
-    endpoint->out = mem_alloc(OUT_SIZE);
     endpoint->header_rules = is_server ? server_header_rules : client_header_rules;
     filter_init(&endpoint->filter);
     start_session(endpoint);
@@ -271,6 +282,23 @@ struct grpc_endpoint *grpc_client_new(const struct grpc_limits *limits, const st
     return endpoint;
 }
 
+void grpc_endpoint_trim(struct grpc_endpoint *endpoint)
+{
+    memory_done(&endpoint->memory);
+    for (struct grpc_call *call = endpoint->idle, *next; call != NULL; call = next) {
+        next = call->next;
+        arena_done(&call->arena);
+        free(call->out.data);
+        free(call);
+    }
+    endpoint->idle = NULL;
+    endpoint->n_idle = 0;
+    if (endpoint->out_begin == endpoint->out_end) {
+        free(endpoint->out);
+        endpoint->out = NULL;
+    }
+}
+
 /* The session goes last: a callback may still call grpc_call_ functions on calls that are open. */
 struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint)
 {
@@ -287,13 +315,7 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint)
         call_close(call);
     }
     nghttp2_session_del(endpoint->session);
-    memory_done(&endpoint->memory);
-    for (struct grpc_call *call = endpoint->idle, *next; call != NULL; call = next) {
-        next = call->next;
-        arena_done(&call->arena);
-        free(call->out.data);
-        free(call);
-    }
+    grpc_endpoint_trim(endpoint);
     client_done(endpoint);
     free(endpoint->out);
     free(endpoint);
@@ -320,6 +342,9 @@ static void endpoint_gather(struct grpc_endpoint *endpoint)
         if (size <= 0) {
             return;
         }
+        if (endpoint->out == NULL) {
+            endpoint->out = mem_alloc(OUT_SIZE);
+        }
         if ((size_t)size > OUT_SIZE - endpoint->out_end) { /* a bug, here or in nghttp2 */
             endpoint_fail(endpoint, "HTTP/2: frame of %zd bytes", size);
             return;
@@ -342,6 +367,20 @@ static void session_take(struct grpc_endpoint *endpoint, const uint8_t *data, si
     endpoint_check(endpoint, n < 0 ? (int)n : 0);
 }
 
+/* nghttp2 limits SETTINGS entries, resets, continuations and acknowledgements that wait; what costs nothing but time, such
+ * as PING or PRIORITY frames from a peer that reads the answers, it takes for ever. */
+static void endpoint_calm(struct grpc_endpoint *endpoint)
+{
+    static const char why[] = "too many frames that carry neither a request nor data";
+    if (endpoint->filter.credit >= 0) {
+        return;
+    }
+    endpoint->is_calmed = true;
+    endpoint_check(endpoint, nghttp2_submit_goaway(endpoint->session, NGHTTP2_FLAG_NONE,
+                                                   nghttp2_session_get_last_proc_stream_id(endpoint->session),
+                                                   NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)why, sizeof(why) - 1));
+}
+
 static void endpoint_take(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size)
 {
     const uint8_t *piece;
@@ -350,8 +389,10 @@ static void endpoint_take(struct grpc_endpoint *endpoint, const uint8_t *data, s
         session_take(endpoint, data, size);
         return;
     }
-    while (!endpoint->is_failed && filter_next(&endpoint->filter, &data, &size, &piece, &piece_size)) {
+    while (!endpoint->is_failed && !endpoint->is_calmed &&
+           filter_next(&endpoint->filter, &data, &size, &piece, &piece_size)) {
         session_take(endpoint, piece, piece_size);
+        endpoint_calm(endpoint);
     }
 }
 
@@ -423,6 +464,33 @@ bool grpc_endpoint_done(const struct grpc_endpoint *endpoint)
 size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint)
 {
     return endpoint->n_calls;
+}
+
+size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint)
+{
+    size_t held = grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial;
+    for (const struct grpc_call *call = endpoint->calls; call != NULL; call = call->next) {
+        held += CALL_COST + call->arena.held + call->out.size;
+    }
+    return held;
+}
+
+struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint)
+{
+    return (struct grpc_progress){
+        .receiving = filter_is_midway(&endpoint->filter) || endpoint->header_call != NULL,
+        .sending = endpoint->queued > 0,
+        .received = endpoint->filter.frames,
+        .taken = endpoint->taken,
+        .calls = endpoint->n_started,
+    };
+}
+
+void grpc_endpoint_earn(struct grpc_endpoint *endpoint, uint32_t frames)
+{
+    if (!endpoint->is_calmed) {
+        filter_earn(&endpoint->filter, frames);
+    }
 }
 
 bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint)

@@ -86,6 +86,25 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint); /* calls that 
 size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint);
 bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint); /* the peer's SETTINGS have arrived */
 
+/* Bytes held for the peer: those unread, messages that are still coming in, and what its open calls take. */
+size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint);
+
+/* Server: where the two directions stand, for an owner that keeps time. A direction that waits for the peer while its
+ * number stays the same stands still. */
+struct grpc_progress {
+    bool receiving, sending;  /* a frame or a header list has begun to come in; bytes of answers wait */
+    uint64_t received, taken; /* frames; bytes of answers that the peer's flow control has let through */
+    uint64_t calls;           /* that have ever begun */
+};
+struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint);
+
+/* Server: a client may send so many more frames without a request or data. It starts with 10,000 and never has more; each
+ * request and each frame of data, either way, earns it a few. Past them the connection fails with ENHANCE_YOUR_CALM. */
+void grpc_endpoint_earn(struct grpc_endpoint *endpoint, uint32_t frames);
+
+/* Gives back memory that is kept for calls to come; of use when there are none for a while. */
+void grpc_endpoint_trim(struct grpc_endpoint *endpoint);
+
 /* ---- Calls ----------------------------------------------------------------------------------------------------- */
 
 const char *grpc_call_path(const struct grpc_call *call); /* "/ipam.v1.IPAM/Allocate" */

@@ -38,6 +38,7 @@ struct grpc_call *call_new(struct grpc_endpoint *endpoint)
     }
     endpoint->calls = call;
     endpoint->n_calls++;
+    endpoint->n_started++;
     return call;
 }
 
@@ -167,6 +168,7 @@ static size_t queue_take(struct grpc_call *call, uint8_t *to, size_t room)
     }
     queue->begin += n;
     call->endpoint->queued -= n;
+    call->endpoint->taken += n;
     if (queue->begin == queue->end) {
         queue->begin = queue->end = 0;
     }

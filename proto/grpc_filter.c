@@ -3,15 +3,39 @@
 #include <string.h>
 
 #define PREFACE_SIZE     24 /* RFC 9113 section 3.4 */
+#define FRAME_DATA       0
 #define FRAME_HEADERS    1
+#define FLAG_END_STREAM  1
 #define FRAME_RST_STREAM 3
 #define RST_STREAM_SIZE  4
+#define REQUEST_CREDIT   8 /* frames that go with a request or with data: WINDOW_UPDATE, PING, RST_STREAM */
 #define STREAM_MASK      0x7fffffffu
 #define IS_OF_CLIENT(id) ((id) % 2 == 1)
 
 void filter_init(struct grpc_filter *filter)
 {
-    *filter = (struct grpc_filter){.pass = PREFACE_SIZE};
+    *filter = (struct grpc_filter){.pass = PREFACE_SIZE, .credit = FILTER_CREDIT_MAX};
+}
+
+bool filter_is_midway(const struct grpc_filter *filter)
+{
+    return filter->pass > 0 || filter->drop > 0 || filter->head_size > 0;
+}
+
+void filter_earn(struct grpc_filter *filter, uint32_t frames)
+{
+    uint32_t room = (uint32_t)(FILTER_CREDIT_MAX - filter->credit);
+    filter->credit += (int32_t)(frames < room ? frames : room);
+}
+
+static void frame_count(struct grpc_filter *filter, const uint8_t head[GRPC_FRAME_HEAD], uint32_t size)
+{
+    bool is_data = head[3] == FRAME_DATA && (size > 0 || head[4] & FLAG_END_STREAM);
+    filter->frames++;
+    if (head[3] == FRAME_HEADERS || is_data)
+        filter_earn(filter, REQUEST_CREDIT);
+    else if (filter->credit >= 0)
+        filter->credit--;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -32,6 +56,7 @@ static uint32_t number(const uint8_t *bytes, size_t size)
 static bool frame_passes(struct grpc_filter *filter, const uint8_t head[GRPC_FRAME_HEAD])
 {
     uint32_t size = number(head, 3), stream = number(head + 5, 4) & STREAM_MASK;
+    frame_count(filter, head, size);
     bool is_new = IS_OF_CLIENT(stream) && stream > filter->last_stream;
     if (is_new && head[3] == FRAME_RST_STREAM && size == RST_STREAM_SIZE) {
         filter->drop = size;

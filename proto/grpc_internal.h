@@ -102,12 +102,16 @@ struct grpc_endpoint {
 
     struct grpc_call *calls, *idle; /* open; kept for the next ones */
     size_t n_calls, n_idle;
+    uint64_t n_started;            /* calls that have ever begun */
     struct grpc_call *header_call; /* whose header block is coming in */
     const struct grpc_header_rule *header_rules;
 
-    uint8_t *out; /* OUT_SIZE bytes that never move: a write may be under way from them */
+    uint8_t
+        *out; /* OUT_SIZE bytes that don't move while there are any: a write may be under way from them. Else NULL */
     size_t out_begin, out_end;
     size_t queued;  /* bytes in the out queues of all calls */
+    uint64_t taken; /* bytes that have left them */
+    bool is_calmed; /* server: the client has been told that its frames are too many */
     size_t partial; /* bytes held for messages that are not whole yet */
 
     nghttp2_nv request[GRPC_REQUEST_HEADERS]; /* client: filled but for path and timeout */

@@ -336,7 +336,7 @@ SUITES = (
     Suite("tsan", "store, loop and client under ThreadSanitizer",
           (CTests("tsan", LOOPS),
            PyTests("tsan", ["tests/integration", "tests/crash", "tests/bus", "-m", "threads"],
-                   {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "9"}))),
+                   {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "36"}))),
     Suite("e2e", "ipamd's Kubernetes processes against a real API server, with kubectl",
           (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,)),)),
     Suite("bench", "tables of figures beside their yardsticks", (Program("release", [PYTHON, "tests/bench/run.py"]),),

@@ -4,13 +4,19 @@
 
 #include "json_message.h"
 
+void cli_connection(const struct cli *cli, struct ipam_options *ret)
+{
+    *ret = (struct ipam_options){.socket = cli->options.socket,
+                                 .user_agent = "ipamc/" IPAM_VERSION,
+                                 .timeout_ms = cli->options.timeout_ms,
+                                 .max_message = 64u * 1024 * 1024};
+}
+
 int cli_client(struct cli *cli, struct ipam_client **ret, struct ipam_error *reterr)
 {
-    struct ipam_options options = {.socket = cli->options.socket,
-                                   .user_agent = "ipamc/" IPAM_VERSION,
-                                   .timeout_ms = cli->options.timeout_ms,
-                                   .max_message = 64u * 1024 * 1024};
+    struct ipam_options options;
 
+    cli_connection(cli, &options);
     if (cli->client == NULL && ipam_client_new(&options, &cli->client, reterr) < 0)
         return -1;
     *ret = cli->client;

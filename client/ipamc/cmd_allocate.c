@@ -12,7 +12,7 @@ static char *or_empty(const char *text)
     return (char *)(uintptr_t)(text == NULL ? "" : text);
 }
 
-static void request_from_options(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret)
+void allocate_request(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret)
 {
     const struct options *options = &cli->options;
 
@@ -55,7 +55,7 @@ int cmd_allocate(struct cli *cli, struct ipam_error *reterr)
     Ipam__V1__AllocateReply *reply;
     Ipam__V1__Owner owner;
 
-    request_from_options(cli, &owner, &request);
+    allocate_request(cli, &owner, &request);
     if (cli_client(cli, &client, reterr) < 0 || ipam_allocate(client, &request, &reply, reterr) < 0)
         return -1;
     if (output_is_structured(&cli->output))

@@ -6,6 +6,7 @@
 #include "json_message.h"
 #include "requests.h"
 #include "views.h"
+#include "watch_objects.h"
 
 /* {"pools": [...], "revision": "12"}, or with one name asked for the object alone. */
 static void print_objects(const struct output *output, const char *key, const struct listing *listing, bool alone)
@@ -52,21 +53,55 @@ static void print_pools(struct cli *cli, const struct listing *listing)
         output_rows(&cli->output, &pool_view, listing->items, listing->count);
 }
 
-int cmd_get_pools(struct cli *cli, struct ipam_error *reterr)
+/* All, or those of the arguments; one that there is not is reported. */
+static int fetch_pools(struct cli *cli, struct listing *listing, struct ipam_error *reterr)
 {
     struct ipam_client *client;
-    struct listing listing = {0};
     struct ipam_error error;
-    int result = 0;
 
     if (cli_client(cli, &client, reterr) < 0)
         return -1;
     if (cli->n_arguments == 0)
-        result = list_pools(client, &listing, reterr);
+        return list_pools(client, listing, reterr);
     for (size_t i = 0; i < cli->n_arguments; i++) {
-        if (fetch_pool(client, cli->arguments[i], &listing, &error) < 0)
+        if (fetch_pool(client, cli->arguments[i], listing, &error) < 0)
             cli_report(cli, &error);
     }
+    return 0;
+}
+
+static bool is_named_pool(const struct cli *cli, const Ipam__V1__Pool *pool)
+{
+    for (size_t i = 0; i < cli->n_arguments; i++) {
+        if (pool->spec != NULL && strcmp(pool->spec->name, cli->arguments[i]) == 0)
+            return true;
+    }
+    return cli->n_arguments == 0;
+}
+
+/* To watch them: one that there is not now may come. */
+static int list_watched_pools(struct cli *cli, struct listing *ret, struct ipam_error *reterr)
+{
+    struct ipam_client *client;
+    size_t kept = 0;
+
+    if (cli_client(cli, &client, reterr) < 0 || list_pools(client, ret, reterr) < 0)
+        return -1;
+    for (size_t i = 0; i < ret->count; i++) {
+        if (is_named_pool(cli, ret->items[i]))
+            ret->items[kept++] = ret->items[i];
+    }
+    ret->count = kept;
+    return 0;
+}
+
+int cmd_get_pools(struct cli *cli, struct ipam_error *reterr)
+{
+    struct listing listing = {0};
+
+    if (cli->options.watch)
+        return watch_pools(cli, list_watched_pools, reterr);
+    int result = fetch_pools(cli, &listing, reterr);
     if (result == 0 && cli->exit_code == 0)
         note_empty(cli, &listing, "pools");
     if (result == 0 && (cli->exit_code == 0 || listing.count > 0))
@@ -91,8 +126,8 @@ static void filter_from_options(const struct cli *cli, const char *kind, Ipam__V
     ret->state = options->state;
 }
 
-/* Whether a claim is one of an owner that the arguments name; all are when there are none. */
-static bool is_named(const struct cli *cli, const Ipam__V1__Claim *claim, const char *kind, bool *found)
+/* Whether a claim is one of an owner that the arguments name; all are when there are none. `found`, by argument: may be NULL. */
+static bool names(const struct cli *cli, const Ipam__V1__Claim *claim, const char *kind, bool *found)
 {
     bool named = cli->n_arguments == 0;
 
@@ -102,11 +137,17 @@ static bool is_named(const struct cli *cli, const Ipam__V1__Claim *claim, const 
         bool same_kind =
             slash == NULL || (strlen(claim->owner->kind) == length && strncmp(claim->owner->kind, word, length) == 0);
         if (same_kind && strcmp(claim->owner->name, slash == NULL ? word : slash + 1) == 0) {
-            found[i] = true;
+            if (found != NULL)
+                found[i] = true;
             named = true;
         }
     }
     return named;
+}
+
+static bool is_named(const struct cli *cli, const Ipam__V1__Claim *claim, const char *kind)
+{
+    return names(cli, claim, kind, NULL);
 }
 
 /* Keeps the claims that are named; a name that none has is reported. */
@@ -117,7 +158,7 @@ static void keep_named(struct cli *cli, struct listing *listing, const char *kin
 
     for (size_t i = 0; i < listing->count; i++) {
         const Ipam__V1__Claim *claim = listing->items[i];
-        if (claim->owner != NULL && is_named(cli, claim, kind, found))
+        if (claim->owner != NULL && names(cli, claim, kind, found))
             listing->items[kept++] = claim;
     }
     listing->count = kept;
@@ -172,9 +213,38 @@ static void print_vips(struct cli *cli, const struct listing *listing)
     output_rows(&cli->output, &vip_view, rows, count);
 }
 
+/* Claims of the filter, whoever is named: one that has none now may get one. */
+static int watch_owners(struct cli *cli, const char *kind, bool as_vips, struct ipam_error *reterr)
+{
+    const struct claims_watch what = {kind, as_vips, is_named};
+    struct listing listing = {0};
+    struct ipam_client *client;
+    Ipam__V1__ListClaimsRequest filter;
+    size_t kept = 0;
+
+    filter_from_options(cli, kind, &filter);
+    int result = cli_client(cli, &client, reterr);
+    if (result == 0)
+        result = list_claims(client, &filter, &listing, reterr);
+    for (size_t i = 0; i < listing.count; i++) {
+        if (is_named(cli, listing.items[i], kind))
+            listing.items[kept++] = listing.items[i];
+    }
+    listing.count = kept;
+    if (result == 0) {
+        view_sort_claims((const Ipam__V1__Claim **)listing.items, listing.count);
+        result = watch_claims(cli, &what, &listing, reterr);
+    }
+    listing_done(&listing);
+    return result;
+}
+
 static int get_owners(struct cli *cli, const char *kind, bool as_vips, struct ipam_error *reterr)
 {
     struct listing listing = {0};
+
+    if (cli->options.watch)
+        return watch_owners(cli, kind, as_vips, reterr);
     int result = fetch_claims(cli, kind, &listing, reterr);
 
     if (result == 0 && cli->exit_code == 0)

@@ -10,9 +10,10 @@
 static const struct {
     const char *word, *noun;
 } nouns[] = {
-    {"pools", "pool"},        {"pool", "pool"},        {"ippools", "pool"}, {"ippool", "pool"},
-    {"proxyippools", "pool"}, {"proxyippool", "pool"}, {"vips", "vip"},     {"vip", "vip"},
-    {"proxyvips", "vip"},     {"proxyvip", "vip"},     {"claims", "claim"}, {"claim", "claim"},
+    {"pools", "pool"},        {"pool", "pool"},        {"ippools", "pool"},  {"ippool", "pool"},
+    {"proxyippools", "pool"}, {"proxyippool", "pool"}, {"vips", "vip"},      {"vip", "vip"},
+    {"proxyvips", "vip"},     {"proxyvip", "vip"},     {"claims", "claim"},  {"claim", "claim"},
+    {"changes", "change"},    {"change", "change"},    {"verify", "verify"}, {"allocate", "allocate"},
 };
 
 static const char *find_noun(const char *word)
@@ -126,7 +127,7 @@ static void help_row(FILE *out, const struct command *row)
 
     snprintf(left, sizeof(left), "%s%s%s %s", row->verb, row->noun == NULL ? "" : " ",
              row->noun == NULL ? "" : row->noun, row->arguments);
-    int pad = 34 - (int)text_width(left);
+    int pad = 36 - (int)text_width(left);
     fprintf(out, "  %s%*s  %s\n", left, pad > 0 ? pad : 0, "", row->summary);
 }
 

@@ -49,6 +49,9 @@ int command_check(const struct command *command, const struct options *options, 
 /* What there is, or, with a verb, how it is used. */
 void command_help(FILE *out, const char *verb);
 
+/* --socket, --timeout and what else connections of ipamc have. */
+void cli_connection(const struct cli *cli, struct ipam_options *ret);
+
 /* Connects with the first call, by --socket and --timeout. */
 int cli_client(struct cli *cli, struct ipam_client **ret, struct ipam_error *reterr);
 
@@ -67,6 +70,12 @@ void cli_say(struct cli *cli, const char *format, ...) __attribute__((format(pri
 /* A remark on stderr: not an answer and not an error. */
 void cli_note(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Allocate's arguments and options as a request; explain asks the same. */
+void allocate_request(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret);
+
+/* get changes --watch. */
+int watch_changes(struct cli *cli, struct ipam_error *reterr);
+
 int cmd_apply(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_files(struct cli *cli, struct ipam_error *reterr);
 int cmd_delete_pools(struct cli *cli, struct ipam_error *reterr);
@@ -74,6 +83,13 @@ int cmd_delete_vips(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_pools(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_vips(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
+int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
+int cmd_history(struct cli *cli, struct ipam_error *reterr);
+int cmd_map(struct cli *cli, struct ipam_error *reterr);
+int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr);
+int cmd_explain_allocate(struct cli *cli, struct ipam_error *reterr);
+int cmd_explain_vip(struct cli *cli, struct ipam_error *reterr);
+int cmd_events(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_pool(struct cli *cli, struct ipam_error *reterr);
 int cmd_describe_vip(struct cli *cli, struct ipam_error *reterr);
 int cmd_allocate(struct cli *cli, struct ipam_error *reterr);

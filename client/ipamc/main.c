@@ -1,6 +1,7 @@
 /* ipamc: the command line of ipamd. */
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +82,7 @@ int main(int argc, char **argv)
 
     keep_standard_streams();
     signal(SIGPIPE, SIG_IGN);
+    setlocale(LC_CTYPE, "");
     cli.output.out = open_output(&write_error);
     if (cli.output.out == NULL)
         return IPAM_EXIT_FAILURE;

@@ -1,7 +1,9 @@
 #include "options.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -25,9 +27,12 @@ static int set_timeout(struct arena *arena, const struct option_row *row, const 
                        struct ipam_error *reterr);
 static int set_choice(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
                       struct ipam_error *reterr);
+static int set_number(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
+                      struct ipam_error *reterr);
 
 static const char *const family_names[] = {"ipv4", "ipv6", "dual"};
 static const char *const state_names[] = {"waiting", "bound", "cooling"};
+static const char *const color_names[] = {"auto", "always", "never"};
 
 static const struct option_row {
     const char *name;
@@ -47,6 +52,10 @@ static const struct option_row {
 #define TEXT(name, argument, field, help)                                              \
     {                                                                                  \
         name, 0, argument, set_text, offsetof(struct options, field), NULL, 0, 0, help \
+    }
+#define NUMBER(name, argument, field, help)                                              \
+    {                                                                                    \
+        name, 0, argument, set_number, offsetof(struct options, field), NULL, 0, 0, help \
     }
 #define CHOICE(name, letter, argument, field, words, first, help)                                             \
     {                                                                                                         \
@@ -73,12 +82,19 @@ static const struct option_row {
         TEXT("preferred-ipv6-address", "A", preferred_ipv6_address, "this IPv6 address if it can be had"),
     [OPTION_KIND] = TEXT("kind", "K", kind, "kind of the owner"),
     [OPTION_UID] = TEXT("uid", "U", uid, "which incarnation of the owner's name"),
-    [OPTION_POOL] = TEXT("pool", "P", pool, "claims made through this pool"),
+    [OPTION_POOL] = TEXT("pool", "P", pool, "what concerns this pool"),
     [OPTION_STATE] =
         CHOICE("state", 0, "STATE", state, state_names, IPAM__V1__CLAIM_STATE__WAITING, "waiting, bound or cooling"),
     [OPTION_ONLY_IF_UNUSED] = FLAG("only-if-unused", 0, only_if_unused, "refuse to delete a pool that has claims"),
     [OPTION_IGNORE_NOT_FOUND] = FLAG("ignore-not-found", 0, ignore_not_found, "it is no error if it is gone already"),
     [OPTION_LIST] = FLAG("list", 'l', list, "list the methods"),
+    [OPTION_WATCH] = FLAG("watch", 'w', watch, "go on with what changes, until Ctrl-C"),
+    [OPTION_AFTER] = NUMBER("after", "REVISION", after, "changes after this revision"),
+    [OPTION_LIMIT] = NUMBER("limit", "N", limit, "at most so many (default: all)"),
+    [OPTION_OWNER] = TEXT("owner", "[KIND/]NAME", owner, "of this owner (of kind ProxyVIP, if none is said)"),
+    [OPTION_AT] = TEXT("at", "TIME", at, "at this moment: 2024-01-15T10:30:00Z, -2h or \"2h ago\""),
+    [OPTION_FROM] = NUMBER("from", "REVISION", from, "check from this revision on (default: the oldest that is kept)"),
+    [OPTION_COLOR] = CHOICE("color", 0, "WHEN", color, color_names, TERMINAL_COLOR_AUTO, "auto, always or never"),
 };
 
 int usage_error(struct ipam_error *reterr, const char *format, ...)
@@ -152,6 +168,22 @@ static int set_choice(struct arena *arena, const struct option_row *row, const c
     }
     return usage_error(reterr, "--%s %s: write %s%s", row->name, value, row->help,
                        text_did_you_mean(arena, value, row->choices, row->n_choices));
+}
+
+/* Revisions and counts: digits alone. */
+static int set_number(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
+                      struct ipam_error *reterr)
+{
+    size_t digits = strspn(value, "0123456789");
+    unsigned long long number;
+
+    (void)arena;
+    errno = 0;
+    number = strtoull(value, NULL, 10);
+    if (digits == 0 || value[digits] != '\0' || errno != 0)
+        return usage_error(reterr, "--%s %s: write a number such as --%s 100", row->name, value, row->name);
+    *(uint64_t *)(void *)((char *)options + row->offset) = number;
+    return 0;
 }
 
 /* ---- Parsing -------------------------------------------------------------------------------------------------------- */
@@ -273,6 +305,6 @@ void options_help(FILE *out, uint32_t set)
         size_t used = strlen(left);
         snprintf(left + used, sizeof(left) - used, "--%s%s%s", rows[id].name, rows[id].argument == NULL ? "" : " ",
                  rows[id].argument == NULL ? "" : rows[id].argument);
-        fprintf(out, "  %-34s  %s\n", left, rows[id].help);
+        fprintf(out, "  %-36s  %s\n", left, rows[id].help);
     }
 }

@@ -15,6 +15,7 @@
 
 #include "arena.h"
 #include "output.h"
+#include "terminal.h"
 
 enum option_id {
     OPTION_SOCKET,
@@ -38,6 +39,13 @@ enum option_id {
     OPTION_ONLY_IF_UNUSED,
     OPTION_IGNORE_NOT_FOUND,
     OPTION_LIST,
+    OPTION_WATCH,
+    OPTION_AFTER,
+    OPTION_LIMIT,
+    OPTION_OWNER,
+    OPTION_AT,
+    OPTION_FROM,
+    OPTION_COLOR,
     OPTION_COUNT,
 };
 
@@ -54,11 +62,13 @@ struct options {
     bool help, version;
     const char **files; /* -f, in order */
     size_t n_files;
-    bool dry_run, enqueue, replace, only_if_unused, ignore_not_found, list;
+    bool dry_run, enqueue, replace, only_if_unused, ignore_not_found, list, watch;
     Ipam__V1__Family family;
     Ipam__V1__ClaimState state;
     const char *address, *ipv6_address, *preferred_address, *preferred_ipv6_address;
-    const char *kind, *uid, *pool;
+    const char *kind, *uid, *pool, *owner, *at;
+    uint64_t after, limit, from; /* revisions and a count */
+    enum terminal_color color;
 
     uint32_t given;     /* OPTION_BIT of every option that stood there */
     const char **words; /* what is not an option: command and arguments */

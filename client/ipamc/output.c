@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "json_message.h"
@@ -7,7 +8,8 @@
 #include "when.h"
 #include "yaml_out.h"
 
-#define COLUMN_GAP 3 /* as kubectl */
+#define COLUMN_GAP  3 /* as kubectl */
+#define STREAM_STEP 4
 
 const char *const output_format_names[OUTPUT_FORMATS] = {"table", "wide", "json", "yaml", "name"};
 
@@ -69,6 +71,48 @@ void output_rows(const struct output *output, const struct view *view, const voi
     }
     for (size_t i = 0; i < count; i++)
         fprintf(output->out, "%s\n", text_printable(output->arena, view->name(output, rows[i])));
+}
+
+/* By steps, so that a table whose rows are not known yet seldom gets out of line. */
+static void widen(size_t *width, const char *text)
+{
+    size_t needed = (text_width(text) + STREAM_STEP - 1) / STREAM_STEP * STREAM_STEP;
+    *width = needed > *width ? needed : *width;
+}
+
+void output_stream_row(const struct output *output, struct output_stream *stream, const void *row)
+{
+    const struct column *columns[OUTPUT_COLUMNS_MAX];
+    const char *cells[OUTPUT_COLUMNS_MAX];
+
+    assert(stream->view->n_columns <= OUTPUT_COLUMNS_MAX);
+    if (output->format == OUTPUT_NAME) {
+        output_rows(output, stream->view, &row, 1);
+        return;
+    }
+    size_t n = choose_columns(output, stream->view, columns);
+    for (size_t c = 0; c < n; c++) {
+        cells[c] = cell_text(output, columns[c], row);
+        widen(&stream->widths[c], columns[c]->header);
+        widen(&stream->widths[c], cells[c]);
+    }
+    for (size_t c = 0; c < n && !stream->begun; c++)
+        put_cell(output, columns[c]->header, stream->widths[c], c + 1 == n);
+    stream->begun = true;
+    for (size_t c = 0; c < n; c++)
+        put_cell(output, cells[c], stream->widths[c], c + 1 == n);
+}
+
+void output_stream_json(const struct output *output, json_t *json)
+{
+    if (output->format == OUTPUT_YAML) {
+        fputs("---\n", output->out);
+        yaml_write(output->out, json);
+    } else {
+        json_dumpf(json, output->out, JSON_COMPACT | JSON_ENCODE_ANY);
+        fputc('\n', output->out);
+    }
+    json_decref(json);
 }
 
 void output_json(const struct output *output, json_t *json)

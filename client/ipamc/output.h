@@ -39,6 +39,14 @@ struct view {
     const char *(*name)(const struct output *output, const void *row); /* -o name: "proxyippool/main-vip-pool" */
 };
 
+/* Rows that come one by one: columns are as wide as what was printed so far needed. Zeroes but for the view. */
+#define OUTPUT_COLUMNS_MAX 16
+struct output_stream {
+    const struct view *view;
+    size_t widths[OUTPUT_COLUMNS_MAX];
+    bool begun; /* the headers stand */
+};
+
 extern const char *const output_format_names[]; /* in the order of the enum */
 #define OUTPUT_FORMATS 5
 
@@ -46,6 +54,12 @@ bool output_is_structured(const struct output *output); /* JSON or YAML */
 
 /* Rows as a table (columns as wide as their widest cell and three spaces, the last one bare) or as names. */
 void output_rows(const struct output *output, const struct view *view, const void *const *rows, size_t count);
+
+/* The next row, after the headers if it is the first; with OUTPUT_NAME its name. */
+void output_stream_row(const struct output *output, struct output_stream *stream, const void *row);
+
+/* One value of several: a line of JSON, or a YAML document with --- before it. Takes over the reference. */
+void output_stream_json(const struct output *output, json_t *json);
 
 /* In JSON, or in YAML with OUTPUT_YAML. output_json takes over the reference. */
 void output_json(const struct output *output, json_t *json);

@@ -81,9 +81,12 @@ static const char *pool_auto_assign(const struct output *output, const void *row
     return pool_spec(row)->auto_assign ? "true" : "false";
 }
 
+/* A pool that is gone has none; --watch shows it a last time. */
 static const char *pool_age(const struct output *output, const void *row)
 {
     const Ipam__V1__Pool *pool = row;
+    if (pool->state == IPAM__V1__POOL_STATE__REMOVED)
+        return "removed";
     return output_age(output, pool->created_at != NULL, pool->created_at == NULL ? 0 : pool->created_at->seconds);
 }
 

@@ -185,3 +185,44 @@ int when_rfc3339_parse(const char *text, int64_t *ret_seconds, int32_t *ret_nano
     *ret_nanos = nanos;
     return 0;
 }
+
+static const struct {
+    char letter;
+    int64_t seconds;
+} span_units[] = {{'s', 1}, {'m', MINUTE}, {'h', HOUR}, {'d', DAY}, {'w', 7 * DAY}};
+
+/* "2h" of "-2h" and "2h ago"; -1: no span. */
+static int64_t take_span(const char **text)
+{
+    int64_t number = 0;
+    const char *at = *text;
+
+    for (; isdigit((unsigned char)*at); at++) {
+        if (at - *text >= 9)
+            return -1;
+        number = number * 10 + (*at - '0');
+    }
+    for (size_t i = 0; at > *text && i < sizeof(span_units) / sizeof(span_units[0]); i++) {
+        if (*at == span_units[i].letter) {
+            *text = at + 1;
+            return number * span_units[i].seconds;
+        }
+    }
+    return -1;
+}
+
+int when_moment_parse(const char *text, int64_t now, int64_t *ret_seconds, int32_t *ret_nanos,
+                      struct ipam_error *reterr)
+{
+    const char *rest = text + (text[0] == '-');
+    int64_t span = strcmp(text, "now") == 0 ? 0 : take_span(&rest);
+
+    if (when_rfc3339_parse(text, ret_seconds, ret_nanos) == 0)
+        return 0;
+    if (span < 0 || (strcmp(text, "now") != 0 && strcmp(rest, text[0] == '-' ? "" : " ago") != 0))
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "\"%s\" is not a time: write 2024-01-15T10:30:00Z, -2h or \"2h ago\"", text);
+    *ret_seconds = now - span;
+    *ret_nanos = 999999999; /* what happened within this second has happened */
+    return 0;
+}

@@ -26,4 +26,8 @@ int when_rfc3339_format(int64_t seconds, int32_t nanos, char text[WHEN_RFC3339_M
 /* Any RFC 3339 time, with its offset taken out. -1: not one. */
 int when_rfc3339_parse(const char *text, int64_t *ret_seconds, int32_t *ret_nanos);
 
+/* A moment: RFC 3339, "now", or a span before `now`: "-2h", "2h ago", "90m ago" (s, m, h, d, w). -1 with *reterr. */
+int when_moment_parse(const char *text, int64_t now, int64_t *ret_seconds, int32_t *ret_nanos,
+                      struct ipam_error *reterr);
+
 #endif

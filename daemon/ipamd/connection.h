@@ -8,19 +8,33 @@
 
 #include <uv.h>
 
+#include "access.h"
 #include "rpc.h"
 
 struct connection;
+struct connection_user;
+
+/* ms; 0: no end. */
+struct connection_timeouts {
+    uint64_t handshake, idle, stall;
+};
 
 /* The connections of a daemon. */
 struct connections {
     uv_loop_t *loop;
     struct rpc_server *rpc;
+    const struct access *access;
     struct grpc_limits limits;
-    size_t max, count;        /* that are served */
+    struct connection_timeouts timeouts;
+    size_t max, count;   /* that are served */
+    size_t max_user;     /* of these, of one user */
+    size_t max_buffered; /* bytes held for all of them */
+    size_t buffered;
     size_t refused;           /* that are past max and wait to be told so */
     struct connection *first; /* all of them */
     struct connection *dirty; /* those with something to send */
+    struct connection_user *users;
+    size_t lines, lines_left_out; /* said of clients since the last sweep */
     bool stopping;
 };
 
@@ -29,7 +43,9 @@ void connection_accept(struct connections *all, uv_stream_t *listener);
 
 void connection_wake(struct grpc_endpoint *endpoint); /* rpc_host.wake */
 void connections_flush(struct connections *all);      /* once per loop turn: sends what there is to send */
-void connections_shutdown(struct connections *all);   /* each finishes the calls it has, then closes */
-void connections_abort(struct connections *all);      /* closes all at once */
+/* About once a second while there are any: ends those that take too long, or are idle. */
+void connections_sweep(struct connections *all);
+void connections_shutdown(struct connections *all); /* each finishes the calls it has, then closes */
+void connections_abort(struct connections *all);    /* closes all at once */
 
 #endif

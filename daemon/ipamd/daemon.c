@@ -10,6 +10,7 @@
 
 #include "bus.h"
 #include "connection.h"
+#include "files.h"
 #include "log.h"
 #include "pipeline.h"
 #include "reads.h"
@@ -18,6 +19,8 @@
 
 #define DEADLINE_SWEEP_MS 50
 #define STORE_RETRY_MS    500
+#define CLIENTS_SWEEP_MS  1000
+#define ACCEPTS_A_TURN    8
 #define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
 
 /* The handles of the loop; all are closed together. */
@@ -27,6 +30,7 @@ enum handle {
     HANDLE_WRITER,
     HANDLE_COOLING,
     HANDLE_DEADLINES,
+    HANDLE_SWEEP,
     HANDLE_RETRY,
     HANDLE_WATCHDOG,
     HANDLE_SHUTDOWN,
@@ -38,6 +42,8 @@ enum handle {
 
 struct daemon {
     const struct options *options;
+    const struct access *access;
+    const struct limits *limits;
     uv_loop_t loop;
     union uv_any_handle handles[N_HANDLES];
     struct connections connections;
@@ -48,6 +54,8 @@ struct daemon {
     struct reads reads;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
+    unsigned int accepts; /* in this turn of the loop */
+    bool client_waits;    /* for the next turn, to be accepted */
     bool stopping, closed;
 };
 
@@ -130,6 +138,11 @@ static void on_deadlines(uv_timer_t *handle)
     rpc_server_expire(daemon_of(handle)->rpc);
 }
 
+static void on_sweep(uv_timer_t *handle)
+{
+    connections_sweep(&daemon_of(handle)->connections);
+}
+
 static void on_watchdog(uv_timer_t *handle)
 {
     (void)handle;
@@ -189,28 +202,49 @@ static void finish(struct daemon *daemon)
         handle_close(daemon, (enum handle)i);
 }
 
+/* libuv takes the next client off the queue when this one is accepted. */
+static void clients_accept(struct daemon *daemon)
+{
+    daemon->accepts = 0;
+    if (daemon->client_waits && !daemon->stopping)
+        connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
+    daemon->client_waits = false;
+}
+
+static void timers_arm(struct daemon *daemon)
+{
+    uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer, *sweep = &daemon->handles[HANDLE_SWEEP].timer;
+    cooling_arm(daemon);
+    if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
+        uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
+    if (daemon->connections.first && !uv_is_active((uv_handle_t *)sweep))
+        uv_timer_start(sweep, on_sweep, CLIENTS_SWEEP_MS, 0);
+}
+
 /* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
  * answered to the clients. */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    uv_timer_t *deadlines = &daemon->handles[HANDLE_DEADLINES].timer;
+    clients_accept(daemon);
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
-    reads_turn(&daemon->reads, !pipeline_idle(&daemon->pipeline));
-    cooling_arm(daemon);
-    if (rpc_server_busy(daemon->rpc) && !uv_is_active((uv_handle_t *)deadlines))
-        uv_timer_start(deadlines, on_deadlines, DEADLINE_SWEEP_MS, 0);
+    reads_turn(&daemon->reads, daemon->pipeline.counters.changes);
+    timers_arm(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
 }
 
+/* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
 static void on_client(uv_stream_t *listener, int status)
 {
-    if (status == 0)
-        connection_accept(&daemon_of(listener)->connections, listener);
+    struct daemon *daemon = daemon_of(listener);
+    if (status == 0 && daemon->accepts++ < ACCEPTS_A_TURN)
+        connection_accept(&daemon->connections, listener);
+    else if (status == 0)
+        daemon->client_waits = true;
     else
         log_warning("accept: %s, ignoring", uv_strerror(status));
 }
@@ -260,8 +294,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_RETRY, HANDLE_WATCHDOG,
-                                         HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY,   HANDLE_WATCHDOG,  HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -318,31 +352,81 @@ static void rpc_init(struct daemon *daemon, struct store *store)
         .host = {host_wall_now, host_monotonic_now, host_work, connection_wake, daemon},
         .store = store,
         .pipeline = &daemon->pipeline,
+        .limits = daemon->limits->engine,
+        .request_timeout = daemon->options->stall_timeout * 1000000000,
     };
+    for (int role = 0; role < RPC_ROLES; role++)
+        rpc.role_remedy[role] = daemon->access->remedies[role];
     daemon->rpc = rpc_server_new(&rpc);
+}
+
+struct room {
+    uint64_t clients, subscribers;
+};
+
+/* Clients and subscribers as many as the options say, or fewer of both when ipamd may not open so many files. */
+static struct room room_for_peers(const struct options *options)
+{
+    struct room room = {options->max_connections, options->max_subscribers};
+    uint64_t wanted = room.clients + room.subscribers, fit = files_make_room(wanted);
+    if (fit == wanted)
+        return room;
+    room.clients = fit * room.clients / wanted + 1;
+    room.subscribers = fit * room.subscribers / wanted + 1;
+    log_warning("--max-connections %" PRIu64 " and --max-subscribers %" PRIu64
+                " do not fit the files that ipamd may open: %" PRIu64 " clients and %" PRIu64
+                " subscribers may connect; raise the limit (LimitNOFILE=, ulimit -n), or write lower numbers",
+                options->max_connections, options->max_subscribers, room.clients, room.subscribers);
+    return room;
+}
+
+static void connections_init(struct daemon *daemon, uint64_t max)
+{
+    const struct options *options = daemon->options;
     daemon->connections = (struct connections){
         .loop = &daemon->loop,
         .rpc = daemon->rpc,
+        .access = daemon->access,
         .limits =
             {
-                .max_streams = (uint32_t)daemon->options->max_streams,
-                .max_message = (uint32_t)daemon->options->max_message,
-                .max_header_list = (uint32_t)daemon->options->max_header_list,
-                .max_unread = daemon->options->max_unread,
+                .max_streams = (uint32_t)options->max_streams,
+                .max_message = (uint32_t)options->max_message,
+                .max_header_list = (uint32_t)options->max_header_list,
+                .max_unread = options->max_unread,
             },
-        .max = daemon->options->max_connections,
+        .timeouts =
+            {
+                .handshake = options->handshake_timeout * 1000,
+                .idle = options->idle_timeout * 1000,
+                .stall = options->stall_timeout * 1000,
+            },
+        .max = max,
+        .max_user = options->max_user_connections,
+        .max_buffered = options->max_buffered,
     };
 }
 
-static int bus_start(struct daemon *daemon, uint64_t revision, struct ipam_error *reterr)
+/* Who may read the history may hear of it. On the publisher's thread. */
+static bool may_subscribe(int fd, void *user)
+{
+    const struct daemon *daemon = user;
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           access_role(daemon->access, fd, &peer) >= RPC_ROLE_READ;
+}
+
+static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t revision, struct ipam_error *reterr)
 {
     const struct options *options = daemon->options;
     struct publisher_options publish = {
         .fd = daemon->events->fd,
         .tick_ms = (uint32_t)options->tick_interval,
         .budget = options->bus_budget,
-        .max_subscribers = options->max_subscribers,
+        .max_subscribers = max_subscribers,
         .revision = revision,
+        .may_subscribe = may_subscribe,
+        .user = daemon,
     };
     struct publisher *publisher;
     if (publisher_start(&publish, &publisher, reterr) < 0)
@@ -351,17 +435,21 @@ static int bus_start(struct daemon *daemon, uint64_t revision, struct ipam_error
     return 0;
 }
 
-int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
-               struct listener *listener, struct listener *events, struct ipam_error *reterr)
+int daemon_run(const struct options *options, const struct access *access, const struct limits *limits,
+               struct store *store, struct engine *engine, const uint8_t hash_key[16], struct listener *listener,
+               struct listener *events, struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
     daemon->options = options;
+    daemon->access = access;
+    daemon->limits = limits;
     daemon->listener = listener;
     daemon->events = events;
+    struct room room = room_for_peers(options);
     int status = uv_loop_init(&daemon->loop);
     if (status < 0)
         ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
-    if (status < 0 || bus_start(daemon, engine_revision(engine), reterr) < 0) {
+    if (status < 0 || bus_start(daemon, room.subscribers, engine_revision(engine), reterr) < 0) {
         engine_free(engine);
         free(daemon);
         return -1;
@@ -371,6 +459,7 @@ int daemon_run(const struct options *options, struct store *store, struct engine
     daemon->pipeline.on_durable = batch_durable;
     reads_init(&daemon->reads, &daemon->loop, options->history_rate);
     rpc_init(daemon, store);
+    connections_init(daemon, room.clients);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {

@@ -6,13 +6,16 @@
 #ifndef IPAMD_DAEMON_H
 #define IPAMD_DAEMON_H
 
+#include "access.h"
+#include "limits.h"
 #include "listener.h"
 #include "options.h"
 #include "store.h"
 
 /* Serves until SIGTERM or SIGINT and then until calls in flight are answered. Takes `engine`;
- * `store` and the listeners (of calls, of the bus) stay the caller's. 0, or -1 when the loop could not be set up. */
-int daemon_run(const struct options *options, struct store *store, struct engine *engine, const uint8_t hash_key[16],
-               struct listener *listener, struct listener *events, struct ipam_error *reterr);
+ * the rest stays the caller's: `listener` of calls, `events` of the bus. 0, or -1 when the loop could not be set up. */
+int daemon_run(const struct options *options, const struct access *access, const struct limits *limits,
+               struct store *store, struct engine *engine, const uint8_t hash_key[16], struct listener *listener,
+               struct listener *events, struct ipam_error *reterr);
 
 #endif

@@ -86,13 +86,20 @@ static int stale_remove(const struct listener_options *options, const struct soc
     return 0;
 }
 
-static int socket_bind(int fd, const char *path, const struct sockaddr_un *address, mode_t mode,
+static int socket_bind(int fd, const char *path, const struct sockaddr_un *address, mode_t mode, gid_t group,
                        struct ipam_error *reterr)
 {
     mode_t before = umask(~mode & 0777);
     int bound = bind(fd, (const struct sockaddr *)address, sizeof *address);
     int cause = errno;
     umask(before);
+    if (bound == 0 && group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) {
+        ipam_error_set(reterr, IPAM_REASON_UNREACHABLE,
+                       "socket %s: can't give it to group %u: %s; run ipamd as a member of the group, or as root", path,
+                       group, strerror(errno));
+        unlink(path);
+        return -1;
+    }
     if (bound == 0 && listen(fd, BACKLOG) == 0)
         return 0;
     if (bound == 0)
@@ -114,7 +121,7 @@ static int listener_make(const struct listener_options *options, struct listener
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return ipam_error_set(reterr, IPAM_REASON_UNREACHABLE, "socket %s: %s", path, strerror(errno));
-    if (socket_bind(fd, path, &address, options->mode, reterr) < 0) {
+    if (socket_bind(fd, path, &address, options->mode, options->group, reterr) < 0) {
         close(fd);
         return -1;
     }

@@ -22,6 +22,7 @@ struct listener_options {
     const char *option; /* "--socket", for messages */
     const char *path;
     mode_t mode;
+    gid_t group; /* of the file; (gid_t)-1: as it comes */
     bool events; /* the bus: takes systemd's socket only if it is named so; else the first one that is not */
 };
 

@@ -1,8 +1,10 @@
 /* ipamd: start-up, in order. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sodium.h>
 
 #include "daemon.h"
@@ -36,12 +38,52 @@ static void block_signals(void)
     sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-/* The sockets, of calls and of the bus. */
-static int listen_on(const struct options *options, struct listener *ret_calls, struct listener *ret_events,
-                     struct ipam_error *reterr)
+/* Two event loops and a few clients; libuv ends the process rather than say that it gets no file for a loop. */
+#define FILES_NEEDED 32
+
+static int check_files(struct ipam_error *reterr)
 {
-    struct listener_options calls = {"--socket", options->socket, (mode_t)options->socket_mode, false};
-    struct listener_options events = {"--events", options->events, (mode_t)options->events_mode, true};
+    int files[FILES_NEEDED], count = 0;
+    while (count < FILES_NEEDED && (files[count] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        close(files[i]);
+    if (count == FILES_NEEDED)
+        return 0;
+    return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                          "%d more files can be opened and %d are needed to start, one more for each client: raise the "
+                          "limit on open files (LimitNOFILE= of the unit, ulimit -n)",
+                          count, FILES_NEEDED);
+}
+
+/* What clients may, as the options say. */
+struct rights {
+    struct access access;
+    struct limits limits;
+    gid_t socket_group;
+};
+
+static int rights_init(struct rights *rights, const struct options *options, struct ipam_error *reterr)
+{
+    rights->socket_group = (gid_t)-1;
+    if (options->socket_group &&
+        access_group_find("socket-group", options->socket_group, &rights->socket_group, reterr) < 0)
+        return -1;
+    if (access_init(&rights->access, options, reterr) < 0 || limits_init(&rights->limits, options, reterr) < 0)
+        return -1;
+    if (rights->access.open && options->socket_mode & 2)
+        log_warning("--socket-mode %04" PRIo64 " lets every user of the machine in, and without --read-group, "
+                    "--allocate-group and --admin-group all of them may do all",
+                    options->socket_mode);
+    return 0;
+}
+
+/* The sockets, of calls and of the bus. */
+static int listen_on(const struct options *options, gid_t group, struct listener *ret_calls,
+                     struct listener *ret_events, struct ipam_error *reterr)
+{
+    struct listener_options calls = {"--socket", options->socket, (mode_t)options->socket_mode, group, false};
+    struct listener_options events = {"--events", options->events, (mode_t)options->events_mode, group, true};
     if (listener_open(&calls, ret_calls, reterr) < 0)
         return -1;
     if (listener_open(&events, ret_events, reterr) == 0)
@@ -55,6 +97,9 @@ static int serve(const struct options *options, struct store *store)
     uint8_t hash_key[16];
     struct ipam_error error;
     struct listener listener, events;
+    static struct rights rights;
+    if (rights_init(&rights, options, &error) < 0)
+        return fail(&error, "start");
     randombytes_buf(hash_key, sizeof hash_key);
     struct engine *engine = engine_new(hash_key);
     if (store_load(store, engine, &error) < 0) {
@@ -62,13 +107,14 @@ static int serve(const struct options *options, struct store *store)
         return fail(&error, "start");
     }
     block_signals();
-    if (listen_on(options, &listener, &events, &error) < 0) {
+    if (check_files(&error) < 0 || listen_on(options, rights.socket_group, &listener, &events, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
     }
     log_info("state directory %s, %s %s", options->state_dir,
              listener.path ? "socket" : "socket from systemd instead of", options->socket);
-    int status = daemon_run(options, store, engine, hash_key, &listener, &events, &error);
+    int status =
+        daemon_run(options, &rights.access, &rights.limits, store, engine, hash_key, &listener, &events, &error);
     listener_close(&listener);
     listener_close(&events);
     if (status < 0)

@@ -266,6 +266,13 @@ static void subscriber_add(struct publisher *publisher, struct subscriber *subsc
     publisher->count++;
 }
 
+static bool is_welcome(const struct publisher *publisher, const uv_pipe_t *pipe)
+{
+    uv_os_fd_t fd;
+    return publisher->count <= publisher->options.max_subscribers && uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
+           publisher->options.may_subscribe(fd, publisher->options.user);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct publisher *publisher = listener->data;
@@ -278,8 +285,7 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_pipe_init(&publisher->loop, &subscriber->pipe, 0);
     subscriber->pipe.data = subscriber;
     subscriber_add(publisher, subscriber);
-    if (uv_accept(listener, (uv_stream_t *)&subscriber->pipe) < 0 ||
-        publisher->count > publisher->options.max_subscribers ||
+    if (uv_accept(listener, (uv_stream_t *)&subscriber->pipe) < 0 || !is_welcome(publisher, &subscriber->pipe) ||
         uv_try_write((uv_stream_t *)&subscriber->pipe, &greeting, 1) != SP_GREETING_SIZE ||
         uv_read_start((uv_stream_t *)&subscriber->pipe, input_buffer, on_input) < 0)
         subscriber_close(subscriber);

@@ -21,8 +21,10 @@ struct publisher_options {
     int fd;           /* of a bound and listening Unix socket; taken */
     uint32_t tick_ms; /* between ticks */
     uint64_t max_subscribers;
-    uint64_t budget;   /* deliveries a second, for the pace of ticks */
-    uint64_t revision; /* durable at the start */
+    uint64_t budget;                           /* deliveries a second, for the pace of ticks */
+    uint64_t revision;                         /* durable at the start */
+    bool (*may_subscribe)(int fd, void *user); /* asked on the thread for each that connects; it is cut off if not */
+    void *user;
 };
 
 /* Starts the thread, which has the caller's signal mask. -1: INTERNAL, when the system gives no event loop or no thread. */

@@ -3,9 +3,11 @@
 #include <stdlib.h>
 
 #include "arena.h"
-#include "process.h"
 
-#define AT_ONCE 2
+#define AT_ONCE   2
+#define SECOND    UINT64_C(1000000000)
+#define WINDOW_NS (SECOND / 10)
+#define BUSY_RATE 1000 /* changes a second */
 
 struct read {
     uv_work_t request;
@@ -18,7 +20,7 @@ struct read {
 
 void reads_init(struct reads *reads, uv_loop_t *loop, uint64_t rate)
 {
-    *reads = (struct reads){.loop = loop, .pause_ns = 1000000000 / rate};
+    *reads = (struct reads){.loop = loop, .pause_ns = SECOND / rate};
     reads->last = &reads->first;
 }
 
@@ -33,11 +35,7 @@ void reads_add(struct reads *reads, void (*run)(void *arg), void (*done)(void *a
 
 static void read_run(uv_work_t *request)
 {
-    static _Thread_local bool is_background;
     struct read *read = request->data;
-    if (!is_background)
-        process_background();
-    is_background = true;
     read->run(read->arg);
 }
 
@@ -60,10 +58,23 @@ static void read_start(struct reads *reads)
     uv_queue_work(reads->loop, &read->request, read_run, read_done);
 }
 
-void reads_turn(struct reads *reads, bool busy)
+/* Looked at over a while: between two bursts of calls nothing may be under way for a moment. */
+static void window_turn(struct reads *reads, uint64_t changes, uint64_t now)
+{
+    uint64_t elapsed = now - reads->window_at;
+    if (elapsed < WINDOW_NS)
+        return;
+    reads->is_busy = changes - reads->window_changes > BUSY_RATE * elapsed / SECOND;
+    reads->window_at = now;
+    reads->window_changes = changes;
+}
+
+void reads_turn(struct reads *reads, uint64_t changes)
 {
     uint64_t now = uv_hrtime();
-    while (reads->first && reads->n_running < AT_ONCE && (!busy || now - reads->started_at >= reads->pause_ns)) {
+    window_turn(reads, changes, now);
+    while (reads->first && reads->n_running < AT_ONCE &&
+           (!reads->is_busy || now - reads->started_at >= reads->pause_ns)) {
         reads->started_at = now;
         read_start(reads);
     }

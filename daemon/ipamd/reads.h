@@ -1,8 +1,11 @@
 /* reads.h: work for other threads that answers must not suffer from: reads of history, a few at a time.
  *
- * Used by daemon.c on behalf of the RPC layer. It knows libuv's threads and how busy the loop is said to be; it must not know
- * what the work is. While changes are being written without a pause, a read starts now and then only (the option
+ * Used by daemon.c on behalf of the RPC layer. It knows libuv's threads and how many changes are written; it must not know what
+ * the work is. While more than 1,000 changes a second are written, a read starts now and then only (the option
  * --history-rate): thousands of clients that catch up can't slow the others down. Else they run as fast as they come.
+ *
+ * Not by the priority of the threads: they share locks with the loop and the store thread (of SQLite, of malloc), which would
+ * then wait for a thread that is put aside.
  */
 #ifndef IPAMD_READS_H
 #define IPAMD_READS_H
@@ -19,6 +22,8 @@ struct reads {
     uint64_t started_at;        /* ns: the last one */
     struct read *first, **last; /* that wait */
     unsigned int n_running;
+    uint64_t window_at, window_changes; /* what is counted since when */
+    bool is_busy;                       /* in the window before */
 };
 
 void reads_init(struct reads *reads, uv_loop_t *loop, uint64_t rate); /* a second; `reads` stays where it is */
@@ -26,7 +31,7 @@ void reads_init(struct reads *reads, uv_loop_t *loop, uint64_t rate); /* a secon
 /* run(arg) on a thread, and then done(arg) on the loop. */
 void reads_add(struct reads *reads, void (*run)(void *arg), void (*done)(void *arg), void *arg);
 
-/* Once a turn of the loop. `busy`: a write is under way, whose end will wake the loop. */
-void reads_turn(struct reads *reads, bool busy);
+/* Once a turn of the loop, which turns every 50 ms at least while a read waits. `changes`: written since the start. */
+void reads_turn(struct reads *reads, uint64_t changes);
 
 #endif

@@ -69,9 +69,21 @@ static int parse_flag(const struct option_row *row, const char *text, void *ret,
     return 0;
 }
 
+static int parse_list(const struct option_row *row, const char *text, void *ret, struct ipam_error *reterr)
+{
+    struct option_list *list = ret;
+    if (list->count == OPTION_LIST_MAX)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "--%s is given more than %d times: give fewer",
+                              row->name, OPTION_LIST_MAX);
+    if (parse_text(row, text, &list->items[list->count], reterr) < 0)
+        return -1;
+    list->count++;
+    return 0;
+}
+
 static int (*const parsers[])(const struct option_row *, const char *, void *, struct ipam_error *) = {
     [OPTION_TEXT] = parse_text,     [OPTION_NUMBER] = parse_number, [OPTION_OCTAL] = parse_octal,
-    [OPTION_CHOICE] = parse_choice, [OPTION_FLAG] = parse_flag,
+    [OPTION_CHOICE] = parse_choice, [OPTION_FLAG] = parse_flag,     [OPTION_LIST] = parse_list,
 };
 
 static int row_set(const struct option_row *row, const char *text, void *options, struct ipam_error *reterr)
@@ -168,6 +180,8 @@ static void row_help(FILE *out, const struct option_row *row)
         fprintf(out, " (%s)", row->choices);
     if (row->type == OPTION_NUMBER)
         fprintf(out, " (%" PRIu64 " to %" PRIu64 ")", row->min, row->max);
+    if (row->type == OPTION_LIST)
+        fprintf(out, " (may be given several times)");
     if (row->by_default)
         fprintf(out, " [%s]", row->by_default);
     fputc('\n', out);

@@ -19,6 +19,15 @@ enum option_type {
     OPTION_OCTAL,  /* the same, written in octal */
     OPTION_CHOICE, /* const char *, one of `choices` */
     OPTION_FLAG,   /* bool */
+    OPTION_LIST,   /* struct option_list: may be given several times */
+};
+
+#define OPTION_LIST_MAX 32
+
+/* What an option was given, in order; none is empty. */
+struct option_list {
+    const char *items[OPTION_LIST_MAX];
+    size_t count;
 };
 
 struct option_row {

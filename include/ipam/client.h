@@ -2,8 +2,8 @@
  *
  * For node agents, controllers and ipamc. Two ways to use it: `struct ipam_client` blocks until the answer or its deadline;
  * `struct ipam_channel` pipelines any number of calls on a libuv loop. Requests and replies are the plain structs that
- * protoc-c makes of proto/ipam.proto (ipam/ipam.pb-c.h). The library never logs, never exits, and uses no thread; an
- * object is used by one thread at a time. Include <uv.h> before this header to use channels.
+ * protoc-c makes of proto/ipam.proto (ipam/ipam.pb-c.h). The library never logs, never exits, and uses no thread (but for
+ * subscribers, ipam/subscriber.h); an object is used by one thread at a time. Include <uv.h> before this header to use channels.
  *
  * A call for which memory runs out fails with OUT_OF_MEMORY; within the HTTP/2 endpoint, whose memory the options bound,
  * running out aborts the process. A call that fails with UNREACHABLE or DEADLINE_EXCEEDED may or may not have taken effect:

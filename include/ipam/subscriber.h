@@ -2,7 +2,9 @@
  *
  * For programs that follow what ipamd does: controllers, `ipamc events`. The subscriber reads the history by ListChanges and
  * listens to the bus for when to read on; the user sees neither, nor gaps, nor what was delivered before. It must not
- * know what a change means. Include <uv.h> before this header. One thread at a time; the bus brings a thread of nanomsg's own.
+ * know what a change means. Include <uv.h> before this header. One thread at a time. nanomsg, which carries the
+ * bus, runs a thread of its own as long as there is a subscriber, with all signals blocked, and has 512 sockets a process: more
+ * subscribers than that get LIMIT_EXCEEDED.
  *
  * Lossless: whatever happens to the process, to ipamd or to messages on the bus, each change after the starting point is
  * delivered exactly once, in order of revision, its hash checked against that of the one before (docs/protocol.md). A user
@@ -30,19 +32,19 @@ struct ipam_subscriber;
 
 struct ipam_subscriber_options {
     const struct ipam_options *connection; /* of the gRPC socket; NULL: all defaults */
-    const char
-        *events;   /* path of the bus; NULL: $IPAMD_EVENTS if set and not empty, else events.sock beside the socket */
+    /* Path of the bus; NULL: $IPAMD_EVENTS if set and not empty, else events.sock beside the socket. */
+    const char *events;
     bool from_now; /* start after the newest change there is when ipamd answers first; else after `after_revision` */
     uint64_t after_revision; /* 0: from the beginning */
-    const uint8_t
-        *hash; /* IPAM_HASH_SIZE bytes, of the change `after_revision`; NULL: not known, the first one is believed */
+    /* IPAM_HASH_SIZE bytes, of the change `after_revision`; NULL: not known, what ipamd has there is believed. */
+    const uint8_t *hash;
 };
 
 /* None may be NULL but `synced` and `trouble`. All come from the loop. What they get is borrowed for the callback. */
 struct ipam_subscriber_callbacks {
     void (*change)(const Ipam__V1__Change *change, void *user);
-    /* All changes up to `revision`, the newest that ipamd had when it was asked last, have been delivered. Comes at
-     * first, also when there was nothing to deliver, and then whenever it holds again. */
+    /* All changes up to `revision`, the newest that we know of, have been delivered. Comes at first, also when there was
+     * nothing to deliver, and then after each burst of changes: a good moment to do what is worth doing once for many. */
     void (*synced)(uint64_t revision, void *user);
     /* ipamd or its bus can't be reached or answered with an error; goes on by itself. Comes once per trouble, and with
      * NULL when it is over. */

@@ -84,7 +84,10 @@ static _Noreturn void die(const char *what, const struct ipam_error *error)
 static struct engine_ctx context(struct bench *bench)
 {
     bench->now += 1000;
-    return (struct engine_ctx){{bench->now}, {1000, "bench_engine", "bench"}, &bench->arena, &bench->changes};
+    return (struct engine_ctx){.now = {bench->now},
+                               .actor = {1000, "bench_engine", "bench"},
+                               .arena = &bench->arena,
+                               .changes = &bench->changes};
 }
 
 static void results_drop(struct bench *bench)

@@ -33,7 +33,10 @@ static double clock_seconds(void)
 static struct engine_ctx context(struct filler *filler)
 {
     filler->now += 1000;
-    return (struct engine_ctx){{filler->now}, {1000, "bench_fill", "Allocate"}, &filler->arena, &filler->changes};
+    return (struct engine_ctx){.now = {filler->now},
+                               .actor = {1000, "bench_fill", "Allocate"},
+                               .arena = &filler->arena,
+                               .changes = &filler->changes};
 }
 
 static void commit(struct filler *filler)

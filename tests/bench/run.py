@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""Measures the engine alone, calls over the socket beside their yardsticks, and the start with a million claims.
+"""Measures the engine alone, calls over the socket beside their yardsticks, the start with a million
+claims, and allocations beside a thousand subscribers.
 
 ./test bench runs it with IPAMD_BUILD set to a release build. It prints tables and writes all figures as JSON to
 $BENCH_JSON, else to build/bench.json. docs/benchmarks.md says what each figure means. Exit status 0 says that everything
 was measured, not that every aim was met: figures depend on the machine, and the table says which aims they miss.
 """
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -185,12 +187,87 @@ def bench_start(rounds):
                    aim("start: peak MB", found["peak_mb"], 300)]
 
 
+# ---- The bus ------------------------------------------------------------------------------------------------------
+
+FOLLOWERS = 1000
+FOLLOWERS_A_PROCESS = 500  # nanomsg has 512 sockets a process
+BURST_SECONDS = 0.05
+
+
+@contextlib.contextmanager
+def crowd(path, count):
+    """`count` subscribers that have all delivered what there is; yields their processes."""
+    processes = []
+    try:
+        for first in range(0, count, FOLLOWERS_A_PROCESS):
+            size = min(FOLLOWERS_A_PROCESS, count - first)
+            processes.append(subprocess.Popen([BUILD / "bench/bench_follow", path, path.parent / "events.sock", str(size)],
+                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        for process in processes:
+            if not process.stdout.readline().startswith("ready"):
+                raise servers.ServerFailed("bench_follow did not get ready")
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def revision_of(path):
+    done = subprocess.run([BUILD / "client/ipamc/ipamc", "call", "GetStatus", "{}"], env={"IPAMD_SOCKET": str(path)},
+                          stdout=subprocess.PIPE, check=True)
+    return int(json.loads(done.stdout)["durableRevision"])
+
+
+def allocate_beside(followers, chosen):
+    with servers.scratch(STATE) as folder, servers.ipamd(BUILD, folder / "ipamd") as (_, path, _), crowd(path, followers):
+        return load("allocate", path, (8, 32), chosen)
+
+
+def catch_up():
+    """A short burst of changes; seconds until every follower has delivered all of them."""
+    with servers.scratch(STATE) as folder, servers.ipamd(BUILD, folder / "ipamd") as (_, path, _), \
+            crowd(path, FOLLOWERS) as processes:
+        program("bench_load", "allocate", path, 8, 32, 0, BURST_SECONDS)
+        begin, revision = time.monotonic(), revision_of(path)
+        for process in processes:
+            process.stdin.write(f"{revision}\n")
+            process.stdin.flush()
+        for process in processes:
+            if not process.stdout.readline().startswith("delivered"):
+                raise servers.ServerFailed("bench_follow ended early")
+        return {"changes": revision, "seconds": time.monotonic() - begin}
+
+
+def bench_bus(chosen):
+    """Pairs within a round, in turns which comes first."""
+    pairs = []
+    for i in range(chosen.rounds):
+        order = (0, FOLLOWERS) if i % 2 == 0 else (FOLLOWERS, 0)
+        found = {followers: allocate_beside(followers, chosen) for followers in order}
+        alone, beside = found[0], found[FOLLOWERS]
+        pairs.append({"alone": alone, "beside": beside, "ratio": beside["calls_per_second"] / alone["calls_per_second"]})
+        say(f"  round {i + 1}: alone {alone['calls_per_second']:,.0f}/s, beside {FOLLOWERS:,} subscribers "
+            f"{beside['calls_per_second']:,.0f}/s, ratio {pairs[-1]['ratio']:.3f}")
+    late = catch_up()
+    ratio = median_of(pairs, lambda pair: pair["ratio"])
+    table(f"Allocate, 8 x 32, beside {FOLLOWERS:,} subscribers (medians)",
+          ["", "allocate/s", "p50 us", "p99 us"],
+          [[name] + [f"{median_of(pairs, lambda pair, n=name, k=key: pair[n][k]):,.0f}"
+                     for key in ("calls_per_second", "p50_us", "p99_us")] for name in ("alone", "beside")])
+    say(f"  ratio {ratio:.3f}; {FOLLOWERS:,} subscribers have {late['changes']:,} changes each "
+        f"{late['seconds']:.1f} s after a burst of them")
+    return {"pairs": pairs, "ratio": ratio, "catch_up": late}, [
+        aim(f"bus: allocate beside {FOLLOWERS:,} subscribers / alone", ratio, 0.9, at_least=True)]
+
+
 # ---- All of it ----------------------------------------------------------------------------------------------------
 
 PARTS = {
     "engine": lambda chosen: bench_engine(chosen.rounds),
     "load": bench_load,
     "start": lambda chosen: bench_start(chosen.rounds),
+    "bus": bench_bus,
 }
 
 

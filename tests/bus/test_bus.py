@@ -14,14 +14,14 @@ import time
 
 import pytest
 
-from harness.daemon import Daemon, die_with_parent
+from harness.daemon import die_with_parent
 from harness.history import Chain
 from harness.paths import BUILD, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
 from harness.waiting import eventually
 
-SECONDS = float(os.environ.get("BUS_SECONDS", "25"))
+SECONDS = float(os.environ.get("BUS_SECONDS", "18"))
 SEED = int(os.environ.get("BUS_SEED", str(random.SystemRandom().randrange(1 << 32))))
 POOLS = [
     pool("plain", "10.0.0.0/16"), pool("cooling", "10.1.0.0/16", reuse_delay_seconds=1), pool("six", "2001:db8::/112"),
@@ -63,7 +63,7 @@ class Follower:
         return [(int(revision), bytes.fromhex(digest)) for revision, digest in map(str.split, self.lines("C"))]
 
     def wait_for(self, revision, seconds=30):
-        eventually(lambda: revision in map(int, self.lines("S")), seconds)
+        eventually(lambda: max(map(int, self.lines("S")), default=-1) >= revision, seconds)
 
     def ended(self):
         """The reason why it ended."""
@@ -147,6 +147,14 @@ class Storm:
 
     GUSTS = ((kill_follower, 4), (stop_follower, 3), (kill_daemon, 1), (stop_daemon, 1))
 
+    def pass_over(self, seconds):
+        """With the daemon killed at least once, in the middle."""
+        self.blow(seconds / 2)
+        self.kill_daemon()
+        self.blow(seconds / 2)
+        self.load.terminate()
+        self.load.wait(timeout=30 * SLOW)
+
     def blow(self, seconds):
         gusts, weights = zip(*self.GUSTS)
         end = time.monotonic() + seconds
@@ -155,8 +163,6 @@ class Storm:
             gust = self.rng.choices(gusts, weights)[0]
             gust(self)
             self.count[gust.__name__] = self.count.get(gust.__name__, 0) + 1
-        self.load.terminate()
-        self.load.wait(timeout=30 * SLOW)
 
 
 # What the daemon publishes of all there is: nearly everything, little, ticks alone.
@@ -178,15 +184,14 @@ def test_followers_in_a_storm_get_every_change_once_and_in_order(daemons, follow
     apply_pools(daemon.ipam())
     crowd = [followers(daemon).start() for _ in range(3)]
     storm = Storm(daemon, crowd, tmp_path / "load", random.Random(f"{SEED} {bus}"))
-    storm.blow(SECONDS / len(BUSES))
+    storm.pass_over(SECONDS / len(BUSES))
     ipam = daemon.ipam()
-    newest = revision_of(ipam)
+    told = history_of(ipam)  # coolings that end make more
+    newest = len(told)
+    assert newest > 500 / SLOW
     for follower in crowd:
         follower.wait_for(newest, 60)
-    told = history_of(ipam)
-    assert len(told) == newest > 500
-    for follower in crowd:
-        assert follower.changes() == told
+        assert follower.changes()[:newest] == told
     print(f"crash: bus ({bus}): {newest} changes, {storm.count}")
 
 
@@ -232,21 +237,17 @@ def follower_listens(follower, allocate_one):
     return True
 
 
-@pytest.mark.parametrize("lost", ["no bus", "the bus of another"])
-def test_without_a_bus_changes_come_all_the_same(daemons, followers, lost):
-    daemon = daemons().start("--tick-interval", "100")
-    other = daemons().start()
+def test_without_a_bus_changes_come_all_the_same(daemon, followers):
     ipam = daemon.ipam()
     follower = followers(daemon)
-    events, daemon.events = daemon.events, other.events if lost == "the bus of another" else daemon.folder / "none.sock"
+    events, daemon.events = daemon.events, daemon.folder / "none.sock"
     follower.start()
     daemon.events = events
     follower.wait_for(0)
     apply_pools(ipam)
     follower.wait_for(len(POOLS))
     assert follower.changes() == history_of(ipam)
-    if lost == "no bus":
-        assert follower.lines("T") == ["UNREACHABLE"]
+    assert follower.lines("T") == ["UNREACHABLE"]
 
 
 def test_trouble_is_told_once_and_when_it_is_over(daemons, followers):
@@ -466,7 +467,7 @@ def test_peers_that_are_no_subscribers_are_disconnected(daemon):
     for said in [*HOSTILE.values(), *(rng.randbytes(rng.randrange(1, 300)) for _ in range(200))]:
         assert Peer(daemon, said if said[:8] != SUBSCRIBER_GREETING[:len(said)] else b"\1").is_closed()
     daemon.ipam().ApplyPool(POOLS[0])
-    assert "pool/plain" in [good.event()[0] for _ in range(1)] or good.event()[0] == "pool/plain"
+    eventually(lambda: good.event()[0] == "pool/plain")
 
 
 def test_peers_that_say_nothing_or_half_a_greeting_are_disconnected(daemon):

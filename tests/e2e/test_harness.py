@@ -206,7 +206,6 @@ ROLES = {  # account: [(verbs, (resource, name, namespace)), …]
     "watcher": [
         *[("get list watch", what) for what in POOLS_AND_VIPS],
         ("patch", ("proxyippools",)),
-        ("get", ("namespaces", "kube-system")),
         ("create", ("leases", "", "ipam-system")),
         ("get update", ("leases", "ipam-watcher", "ipam-system")),
         ("create patch", ("events", "", "default")),

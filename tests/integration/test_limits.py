@@ -216,3 +216,109 @@ def test_call_that_was_put_off_goes_to_the_disk_at_once(daemons):
         waits.append(ended.pop(write) - max(ended.values()))
     peer.close()
     assert sorted(waits)[4] < 0.015 * SLOW, waits
+
+
+# ---- Time
+
+
+def test_client_that_does_not_begin_is_disconnected(daemons):
+    daemon = daemons().start("--handshake-timeout", "1")
+    silent, half = Peer(daemon), Peer(daemon)
+    half.send(PREFACE[:12])
+    begun = Peer(daemon)
+    begun.send(HELLO)
+    silent.read_to_end()
+    half.read_to_end()
+    daemon.wait_log("longer to begin HTTP/2 than --handshake-timeout allows")
+    begun.send(request(1) + frame(DATA, END_STREAM, 1, message()))
+    begun.read_frames(lambda it: it[2] == 1 and it[1] & END_STREAM)
+    begun.close()
+
+
+def test_idle_client_gets_a_goaway_and_one_with_a_call_stays(daemons):
+    daemon = daemons().start("--idle-timeout", "1")
+    watcher, idle = Peer(daemon), Peer(daemon)
+    watcher.send(HELLO + request(1, path="/grpc.health.v1.Health/Watch") + frame(DATA, END_STREAM, 1, message()))
+    idle.send(HELLO)
+    idle.read_frames(lambda it: it[0] == 7)
+    idle.read_to_end()
+    watcher.send(request(3) + frame(DATA, END_STREAM, 3, message()))
+    watcher.read_frames(lambda it: it[2] == 3 and it[1] & END_STREAM)
+    watcher.close()
+
+
+def test_request_that_stays_half_sent_is_answered_and_its_connection_lives(daemons):
+    daemon = daemons().start("--stall-timeout", "1")
+    peer = Peer(daemon)
+    peer.send(HELLO + request(1) + frame(DATA, 0, 1, message(b"x", size=100)))
+    peer.read_frames(lambda it: it[2] == 1 and it[1] & END_STREAM)
+    peer.send(request(3) + frame(DATA, END_STREAM, 3, message()))
+    peer.read_frames(lambda it: it[2] == 3 and it[1] & END_STREAM)
+    peer.close()
+
+
+@pytest.mark.parametrize("half", [frame(HEADERS, 0, 1, b""), frame(DATA, 0, 1, b"x" * 50)[:20]])
+def test_frame_or_header_list_that_stays_half_sent_costs_the_connection(daemons, half):
+    daemon = daemons().start("--stall-timeout", "1")
+    peer = Peer(daemon)
+    peer.send(HELLO + (request(1) if half[3] == DATA else b"") + half)
+    peer.read_to_end()
+    daemon.wait_log("half sent for longer than --stall-timeout allows|DATA|HTTP/2")
+
+
+def test_reader_that_takes_nothing_is_disconnected_in_time(daemons):
+    daemon = daemons().start("--stall-timeout", "1")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    peer = Peer(daemon)
+    peer.send(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+    peer.send(request(1, path="/ipam.v1.IPAM/ListPools") + frame(DATA, END_STREAM, 1, message()))
+    peer.read_to_end()
+    daemon.wait_log("read nothing of its replies for longer than --stall-timeout allows")
+
+
+# ---- Claims and names
+
+
+def test_claims_of_a_kind_up_to_the_limit_and_no_more(daemons):
+    daemon = daemons().start("--max-claims", "ProxyVIP=2", "--max-claims", "*=1")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    for name in ("a", "b", "a"):
+        ipam.Allocate(allocate(name, "p"))
+    with refused("LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED") as found:
+        ipam.Allocate(allocate("c", "p", enqueue=True))
+    assert "kind ProxyVIP have 2 claims" in found.message and found.metadata == {"kind": "ProxyVIP"}
+    ipam.Allocate(allocate("n", "p", kind="Node"))
+    with refused("LIMIT_EXCEEDED"):
+        ipam.Allocate(allocate("m", "p", kind="Node"))
+    daemon.kill9()
+    ipam = daemon.start("--max-claims", "ProxyVIP=1").ipam()
+    assert status(ipam).counters.claims_bound == 3, "what is there stays"
+    ipam.Allocate(allocate("b", "p"))
+    with refused("LIMIT_EXCEEDED"):
+        ipam.Allocate(allocate("c", "p"))
+
+
+@pytest.mark.parametrize("value", ["ProxyVIP", "=1", "ProxyVIP=", "ProxyVIP=x", "ProxyVIP=-1"])
+def test_claim_limit_that_cant_be_read_is_an_error_at_start(daemons, value):
+    daemon = daemons()
+    daemon.start("--max-claims", value, ready=False)
+    assert daemon.wait() == 2
+    daemon.wait_log("write a kind of owner and a number, such as ProxyVIP=1000")
+
+
+def test_names_up_to_the_limit_and_no_longer(daemons):
+    daemon = daemons().start("--max-name", "8")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p" * 8, "10.0.0.0/24"))
+    ipam.Allocate(allocate("n" * 8, "p" * 8))
+    with refused("INVALID_OWNER"):
+        ipam.Allocate(allocate("n" * 9, "p" * 8))
+    with refused("INVALID_POOL_SPEC"):
+        ipam.ApplyPool(pool("p" * 9, "10.1.0.0/24"))
+
+
+def test_more_clients_than_files_is_said_at_start(daemons):
+    daemon = daemons().start("--max-connections", "5000", wrap=("prlimit", "--nofile=1024:1024"))
+    daemon.wait_log("do not fit the files that ipamd may open: 493 clients and 404 subscribers")

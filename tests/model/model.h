@@ -99,6 +99,7 @@ struct model {
     struct model_claim claims[MODEL_CLAIMS];
     uint64_t revision;
     int64_t now;
+    struct engine_limits limits;                /* of the call under way */
     bool pool_changed;                          /* since the rejected ones were last retried */
     struct model_change changes[MODEL_CHANGES]; /* of the call under way; the caller empties it */
     size_t n_changes;

@@ -191,6 +191,31 @@ static bool may_wait(const struct demand *demand, const struct standing *standin
     return may;
 }
 
+static bool counts(const struct model_claim *claim, const char *kind)
+{
+    return claim->exists && claim->state != CLAIM_COOLING && !strcmp(model_owners[claim->owner].kind, kind);
+}
+
+/* Would the owner's kind have more claims than it may? */
+static bool over_limit(struct model *model, const struct demand *demand)
+{
+    const char *kind = model_owners[demand->owner].kind;
+    uint64_t max = UINT64_MAX, count = 0, more = 0;
+
+    for (size_t i = model->limits.n_claims; i-- > 0;) {
+        const struct claim_limit *limit = &model->limits.claims[i];
+
+        if (!strcmp(limit->kind, kind) || (max == UINT64_MAX && !strcmp(limit->kind, "*")))
+            max = limit->max;
+    }
+    for (int i = 0; i < MODEL_CLAIMS; i++)
+        count += counts(&model->claims[i], kind);
+    for (int i = 0; i < 2; i++)
+        more += demand->wanted[i] && !model_find(model, demand->owner, families[i], CLAIM_BOUND) &&
+                !model_find(model, demand->owner, families[i], CLAIM_WAITING);
+    return more && max != UINT64_MAX && count + more > max;
+}
+
 static bool nothing_wanted(const struct demand *demand)
 {
     return !demand->wanted[0] && !demand->wanted[1];
@@ -205,6 +230,8 @@ static enum ipam_reason carry_out(struct model *model, const struct model_alloca
 
     if (reason && !(args->enqueue && may_wait(demand, standing)))
         return reason;
+    if (reason == IPAM_REASON_INVALID_ADDRESS && over_limit(model, demand))
+        return IPAM_REASON_LIMIT_EXCEEDED;
     same = reason && waits_for(model, demand);
     if (!same && !nothing_wanted(demand))
         part(model, demand);
@@ -237,6 +264,8 @@ static enum ipam_reason allocate(struct model *model, const struct model_allocat
             if (standing.other[i])
                 model_give_back(model, standing.other[i]);
         }
+        if (over_limit(model, &demand))
+            return IPAM_REASON_LIMIT_EXCEEDED;
         reason = nothing_wanted(&demand) ? IPAM_REASON_NONE : model_decide(model, &demand, chosen);
     }
     return carry_out(model, args, &standing, &demand, reason, chosen);

@@ -211,9 +211,9 @@ static void live(uint64_t seed, bool fixed, bool verbose, struct coverage *cover
 static void expect_covered(const struct coverage *coverage)
 {
     static const enum ipam_reason only_refused[] = {
-        IPAM_REASON_INVALID_POOL_SPEC, IPAM_REASON_POOL_OVERLAP,  IPAM_REASON_POOL_IN_USE,
-        IPAM_REASON_CLAIM_EXISTS,      IPAM_REASON_INVALID_OWNER, IPAM_REASON_INVALID_REQUEST,
-        IPAM_REASON_STALE_GENERATION,
+        IPAM_REASON_LIMIT_EXCEEDED,  IPAM_REASON_INVALID_POOL_SPEC, IPAM_REASON_POOL_OVERLAP,
+        IPAM_REASON_POOL_IN_USE,     IPAM_REASON_CLAIM_EXISTS,      IPAM_REASON_INVALID_OWNER,
+        IPAM_REASON_INVALID_REQUEST, IPAM_REASON_STALE_GENERATION,
     };
     static const enum ipam_reason waited[] = {
         IPAM_REASON_POOL_NOT_FOUND,     IPAM_REASON_POOL_DRAINING,    IPAM_REASON_POOL_REJECTED,

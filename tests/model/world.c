@@ -322,6 +322,15 @@ static void check_held(struct world *world, bool edit)
     }
 }
 
+/* Limits come with each call, so those of one call may be below what an earlier one left. */
+static struct engine_limits any_limits(struct world *world)
+{
+    world->limits[0] = (struct claim_limit){"*", world_random(world, 5)};
+    world->limits[1] = (struct claim_limit){"ProxyVIP", world_random(world, 7)};
+    return (struct engine_limits){.claims = world->limits,
+                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3)};
+}
+
 static struct engine_ctx context_of(struct world *world)
 {
     static const uint64_t pauses[] = {0, 0, 0, 1, 1, 2, 5, 12};
@@ -332,7 +341,8 @@ static struct engine_ctx context_of(struct world *world)
     return (struct engine_ctx){.now = {world->now - back},
                                .actor = {1000, "model", "Test"},
                                .arena = &world->arena,
-                               .changes = &world->changes};
+                               .changes = &world->changes,
+                               .limits = any_limits(world)};
 }
 
 static void cover(struct world *world)
@@ -367,6 +377,7 @@ void world_step(struct world *world)
         turn.model = &copy;
     }
     turn.model->n_changes = 0;
+    turn.model->limits = turn.ctx.limits;
     model_time(turn.model, turn.ctx.now.ns);
     world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);

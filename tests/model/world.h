@@ -24,9 +24,10 @@ struct world {
     struct model_answer expected;
     struct engine *engine;
     struct arena arena;
-    struct changes changes; /* of the operation under way */
-    struct changes history; /* since the beginning */
-    size_t by_itself;       /* so many changes at the start of `changes` were asked for by nobody: time passed */
+    struct changes changes;       /* of the operation under way */
+    struct changes history;       /* since the beginning */
+    struct claim_limit limits[2]; /* of the operation under way */
+    size_t by_itself;             /* so many changes at the start of `changes` were asked for by nobody: time passed */
     int64_t now;
     bool may_go_back; /* the clock, without asking for more than engine.h promises */
     char log[WORLD_LOG][1500];

@@ -87,7 +87,7 @@ static struct guard_verdict judge(struct guard *guard, const struct guard_limits
                                   size_t *ret_free)
 {
     struct guard_record records[128] = {record(GUARD_POOL, "pool", true)};
-    char names[128][8];
+    char names[128][24];
     struct guard_verdict verdict;
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "v%zu", i);
@@ -356,6 +356,20 @@ static void a_pool_that_is_deleted_waits_for_the_end_of_a_sync(void **state)
     kept_drop(&tree, kept);
 }
 
+static void a_pool_without_our_finalizer_is_to_be_seen_to(void **state)
+{
+    (void)state;
+    struct kept_tree tree = RB_INITIALIZER(&tree);
+    struct kept *kept;
+    update(&tree, KEPT_POOL, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\",\"finalizers\":[\"" POOL_FINALIZER "\"]}}",
+           &kept);
+    assert_true(kept->finalizer);
+    assert_true(
+        update(&tree, KEPT_POOL, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\",\"finalizers\":[\"a/b\"]}}", &kept));
+    assert_false(kept->finalizer);
+    kept_drop(&tree, kept);
+}
+
 /* ---- Tests: what is next -------------------------------------------------------------------------------------------- */
 
 static void work_is_taken_in_order_and_never_more_than_the_limit(void **state)
@@ -506,6 +520,7 @@ int main(void)
         cmocka_unit_test(only_another_uid_or_other_terms_ask_ipamd_again),
         cmocka_unit_test(what_a_status_said_is_kept_when_it_says_nothing_and_forgotten_with_the_uid),
         cmocka_unit_test(a_spec_that_can_not_be_read_leaves_the_last_good_one),
+        cmocka_unit_test(a_pool_without_our_finalizer_is_to_be_seen_to),
         cmocka_unit_test(a_pool_that_is_deleted_waits_for_the_end_of_a_sync),
         cmocka_unit_test(work_is_taken_in_order_and_never_more_than_the_limit),
         cmocka_unit_test(what_changes_while_it_runs_runs_once_more),

@@ -152,7 +152,49 @@ static int read_args(struct engine *engine, const struct allocate_args *args, st
         return -1;
     ret->request.owner = owner_find(engine, ret->owner_hash, args->owner.kind, args->owner.name);
     find_claims(ret);
-    return 0;
+    return ret->request.owner ? 0 : text_check_new_owner(&args->owner, engine->batch->ctx->limits.name_max, reterr);
+}
+
+/* ---- Limits ---- */
+
+static const struct claim_limit *limit_of_kind(const struct engine_limits *limits, const char *kind)
+{
+    const struct claim_limit *other = NULL;
+
+    for (size_t i = 0; i < limits->n_claims; i++) {
+        if (!strcmp(limits->claims[i].kind, kind))
+            return &limits->claims[i];
+        if (!strcmp(limits->claims[i].kind, "*"))
+            other = &limits->claims[i];
+    }
+    return other;
+}
+
+/* Claims that the request would add: those that wait already are counted. */
+static unsigned int n_new_claims(const struct request *request)
+{
+    unsigned int count = 0;
+
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        count += (request->families & 1u << f) && (!request->owner || !request->owner->active[f]);
+    return count;
+}
+
+static int check_claims(const struct engine *engine, const struct allocation *allocation, struct ipam_error *reterr)
+{
+    const char *kind = allocation->args->owner.kind;
+    const struct claim_limit *limit = limit_of_kind(&engine->batch->ctx->limits, kind);
+    unsigned int more = limit ? n_new_claims(&allocation->request) : 0;
+    uint64_t count = more ? kind_claims(engine, kind) : 0;
+
+    if (!more || (count <= limit->max && more <= limit->max - count))
+        return 0;
+    ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                   "limit exceeded: owners of kind %s have %llu claims, waiting ones included, and may have %llu; "
+                   "release some, or have the limit of the kind raised",
+                   kind, (unsigned long long)count, (unsigned long long)limit->max);
+    ipam_error_add(reterr, "kind", kind);
+    return -1;
 }
 
 static int refuse_claim_exists(const struct allocation *allocation, struct ipam_error *reterr)
@@ -330,6 +372,8 @@ static int refused(struct engine *engine, struct allocation *allocation, const s
 {
     if (!may_enqueue(allocation, refusal))
         return refusal_error(refusal, reterr);
+    if (check_claims(engine, allocation, reterr) < 0)
+        return -1;
     enqueue(engine, allocation, refusal);
     return 0;
 }
@@ -349,11 +393,13 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
         batch_mark(engine, &mark);
         give_back_unfit(engine, allocation);
     }
-    if (!allocation->request.families || !decide(engine, &allocation->request, grants, &refusal)) {
+    status = check_claims(engine, allocation, reterr);
+    if (!status && (!allocation->request.families || !decide(engine, &allocation->request, grants, &refusal))) {
         grant_all(engine, allocation, grants);
         return 0;
     }
-    status = refused(engine, allocation, &refusal, reterr);
+    if (!status)
+        status = refused(engine, allocation, &refusal, reterr);
     if (allocation->unfit)
         batch_back(engine, &mark);
     return status;

@@ -146,6 +146,17 @@ static void check_outsiders(struct engine *engine, unsigned int f)
     }
 }
 
+static void check_kinds(const struct engine *engine)
+{
+    const struct kind *kind;
+    uint64_t claims = 0;
+    size_t at = 0;
+
+    while ((kind = table_next(&engine->kinds, &at)))
+        claims += kind->n_claims;
+    REQUIRE(claims == engine->n_bound + engine->n_waiting);
+}
+
 void engine_check(struct engine *engine)
 {
     uint64_t states[CLAIM_RELEASED] = {0}, gone = 0;
@@ -164,6 +175,7 @@ void engine_check(struct engine *engine)
     REQUIRE(states[CLAIM_BOUND] == engine->n_bound);
     REQUIRE(states[CLAIM_WAITING] == engine->n_waiting);
     REQUIRE(states[CLAIM_COOLING] == engine->n_cooling && engine->n_cooling == engine->n_heap);
+    check_kinds(engine);
     for (size_t i = 0; i < engine->listed.count; i++) {
         REQUIRE(!i || strcmp(engine->listed.items[i - 1]->name, engine->listed.items[i]->name) < 0);
         check_pool(engine, engine->listed.items[i]);

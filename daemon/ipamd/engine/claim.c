@@ -5,6 +5,8 @@
 /* Adds `by` (1 or -1, modulo 2^64) where the claim counts. */
 static void claim_count(struct engine *engine, const struct claim *claim, struct pool *in, uint64_t by)
 {
+    if (claim->state != CLAIM_COOLING)
+        claim->owner->kind->n_claims += by;
     if (claim->state == CLAIM_COOLING) {
         engine->n_cooling += by;
         if (in)

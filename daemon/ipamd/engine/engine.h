@@ -38,12 +38,26 @@ struct engine;
 #define ENGINE_POOL_CAPACITY_MAX (1u << 25) /* usable addresses of a pool, both families together */
 #define ENGINE_REUSE_DELAY_MAX   315360000  /* seconds: ten years */
 
+/* How many claims, bound and waiting, owners of a kind may have. */
+struct claim_limit {
+    const char *kind; /* "*": each kind that no other row names */
+    uint64_t max;
+};
+
+/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. */
+struct engine_limits {
+    const struct claim_limit *claims;
+    size_t n_claims;
+    size_t name_max; /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+};
+
 /* What comes with every request. `now` before that of an earlier call counts as that one's. */
 struct engine_ctx {
     struct wall_time now;
     struct actor actor;
     struct arena *arena;     /* results live here */
     struct changes *changes; /* appended to */
+    struct engine_limits limits;
 };
 
 /* hash_key: random bytes, so that names from users can't be chosen to collide (SipHash). */
@@ -175,7 +189,8 @@ struct allocate_args {
  * Checks, in this order; the first that fails is the reason:
  *   INVALID_OWNER (kind, name or uid empty where it may not be, too long, not printable UTF-8, a '/' in the kind), then
  *   INVALID_REQUEST (unknown family set, texts and families that contradict, manual without address, a pool that is no
- *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS; then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the owner's kind would have by
+ *   ctx->limits, those that wait included; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
  *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
  *   that are to be granted); then per family, IPv4 first:
  *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING

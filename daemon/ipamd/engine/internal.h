@@ -49,6 +49,9 @@ static inline bool text_empty(const char *text)
 bool text_printable(const char *text, size_t max); /* UTF-8 without control characters, at most max bytes */
 bool text_pool_name(const char *text);             /* DNS-1123 subdomain */
 int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr); /* INVALID_OWNER */
+/* The same for an owner and a pool that are not there yet; max: engine_limits.name_max. */
+int text_check_new_owner(const struct owner_ref *owner, size_t max, struct ipam_error *reterr);
+int text_check_new_pool(const char *name, size_t max, struct ipam_error *reterr);
 int text_check_pool(const char *name, const struct pool_spec *spec,
                     struct ipam_error *reterr); /* INVALID_POOL_SPEC, for what is never remembered */
 /* True with the address, if the text is one of the family. */
@@ -209,6 +212,7 @@ struct claim {
 struct kind {
     uint64_t hash;
     size_t refs;
+    uint64_t n_claims; /* WAITING or BOUND */
     char text[];
 };
 
@@ -310,6 +314,7 @@ uint64_t name_hash(const struct engine *engine, const char *name);
 uint64_t owner_hash(const struct engine *engine, const char *kind, const char *name);
 struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name);
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name);
+uint64_t kind_claims(const struct engine *engine, const char *kind);
 void owner_drop_unused(struct engine *engine, struct owner *owner);
 void owner_free(struct engine *engine, struct owner *owner);
 void owner_add_cooling(struct owner *owner, struct claim *claim);

@@ -60,6 +60,7 @@ static struct kind *kind_new(struct engine *engine, uint64_t hash, const char *t
 
     kind->hash = hash;
     kind->refs = 0;
+    kind->n_claims = 0;
     memcpy(kind->text, text, size);
     table_insert(&engine->kinds, hash, kind);
     return kind;
@@ -89,6 +90,13 @@ static void kind_give(struct engine *engine, struct kind *kind)
     if (engine->recent_kind == kind)
         engine->recent_kind = NULL;
     free(kind);
+}
+
+uint64_t kind_claims(const struct engine *engine, const char *kind)
+{
+    const struct kind *found = table_find(&engine->kinds, name_hash(engine, kind), kind_equal, kind);
+
+    return found ? found->n_claims : 0;
 }
 
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name)

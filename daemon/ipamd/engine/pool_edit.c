@@ -251,6 +251,8 @@ static int apply(struct engine *engine, struct application *application, struct 
     if (text_check_pool(args->name, &args->spec, reterr) < 0)
         return -1;
     application->pool = pool_listed(engine, args->name);
+    if (!application->pool && text_check_new_pool(args->name, engine->batch->ctx->limits.name_max, reterr) < 0)
+        return -1;
     if (check_standing(application, reterr) < 0) {
         ipam_error_add(reterr, "pool", args->name);
         return -1;

@@ -138,7 +138,26 @@ int text_check_owner(const struct owner_ref *owner, struct ipam_error *reterr)
     return check_owner_part(owner->uid, "uid", ENGINE_UID_MAX, true, reterr);
 }
 
+int text_check_new_owner(const struct owner_ref *owner, size_t max, struct ipam_error *reterr)
+{
+    if (!max)
+        return 0;
+    if (check_owner_part(owner->kind, "kind", max, false, reterr) < 0)
+        return -1;
+    return check_owner_part(owner->name, "name", max, false, reterr);
+}
+
 /* ---- Pools ---- */
+
+int text_check_new_pool(const char *name, size_t max, struct ipam_error *reterr)
+{
+    if (!max || strnlen(name, max + 1) <= max)
+        return 0;
+    ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC,
+                   "invalid pool spec: the name %.40s… is longer than %zu bytes; give a shorter one", name, max);
+    ipam_error_add(reterr, "pool", name);
+    return -1;
+}
 
 static int check_entries(const char *name, const char *field, const struct string_list *list, struct ipam_error *reterr)
 {

@@ -76,10 +76,11 @@ enum { METHOD_CHECK, METHOD_WATCH };
 
 static const struct rpc_method methods[] = {
     [METHOD_CHECK] = {"Check", &grpc__health__v1__health_check_request__descriptor,
-                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS, handle_check, NULL, NULL},
+                      &grpc__health__v1__health_check_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS, handle_check,
+                      NULL, NULL},
     [METHOD_WATCH] = {"Watch", &grpc__health__v1__health_check_request__descriptor,
-                      &grpc__health__v1__health_check_response__descriptor, RPC_ALWAYS | RPC_STREAM, handle_watch, NULL,
-                      NULL},
+                      &grpc__health__v1__health_check_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS | RPC_STREAM,
+                      handle_watch, NULL, NULL},
 };
 
 const struct rpc_service health_service = {"grpc.health.v1.Health", methods, sizeof methods / sizeof *methods};

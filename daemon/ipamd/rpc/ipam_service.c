@@ -502,16 +502,16 @@ static void handle_get_status(struct rpc_call *call, const ProtobufCMessage *mes
 #define METHOD(name, lower) #name, &ipam__v1__##lower##_request__descriptor, &ipam__v1__##lower##_reply__descriptor
 
 static const struct rpc_method methods[] = {
-    {METHOD(ApplyPool, apply_pool), 0, handle_apply_pool, NULL, NULL},
-    {METHOD(DeletePool, delete_pool), 0, handle_delete_pool, NULL, NULL},
-    {METHOD(GetPool, get_pool), 0, handle_get_pool, NULL, NULL},
-    {METHOD(ListPools, list_pools), 0, handle_list_pools, NULL, NULL},
-    {METHOD(Allocate, allocate), 0, handle_allocate, NULL, NULL},
-    {METHOD(Release, release), 0, handle_release, NULL, NULL},
-    {METHOD(GetClaims, get_claims), 0, handle_get_claims, NULL, NULL},
-    {METHOD(ListClaims, list_claims), 0, handle_list_claims, NULL, NULL},
-    {METHOD(ListChanges, list_changes), 0, handle_list_changes, NULL, history_close},
-    {METHOD(GetStatus, get_status), 0, handle_get_status, NULL, NULL},
+    {METHOD(ApplyPool, apply_pool), RPC_ROLE_ADMIN, 0, handle_apply_pool, NULL, NULL},
+    {METHOD(DeletePool, delete_pool), RPC_ROLE_ADMIN, 0, handle_delete_pool, NULL, NULL},
+    {METHOD(GetPool, get_pool), RPC_ROLE_READ, 0, handle_get_pool, NULL, NULL},
+    {METHOD(ListPools, list_pools), RPC_ROLE_READ, 0, handle_list_pools, NULL, NULL},
+    {METHOD(Allocate, allocate), RPC_ROLE_ALLOCATE, 0, handle_allocate, NULL, NULL},
+    {METHOD(Release, release), RPC_ROLE_ALLOCATE, 0, handle_release, NULL, NULL},
+    {METHOD(GetClaims, get_claims), RPC_ROLE_READ, 0, handle_get_claims, NULL, NULL},
+    {METHOD(ListClaims, list_claims), RPC_ROLE_READ, 0, handle_list_claims, NULL, NULL},
+    {METHOD(ListChanges, list_changes), RPC_ROLE_READ, 0, handle_list_changes, NULL, history_close},
+    {METHOD(GetStatus, get_status), RPC_ROLE_READ, 0, handle_get_status, NULL, NULL},
 };
 
 const struct rpc_service ipam_service = {"ipam.v1.IPAM", methods, sizeof methods / sizeof *methods};

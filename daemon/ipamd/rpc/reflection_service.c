@@ -274,8 +274,8 @@ static void handle_info(struct rpc_call *call, const ProtobufCMessage *message)
 
 static const struct rpc_method methods[] = {
     {"ServerReflectionInfo", &grpc__reflection__v1__server_reflection_request__descriptor,
-     &grpc__reflection__v1__server_reflection_response__descriptor, RPC_ALWAYS | RPC_STREAM, handle_info, rpc_end,
-     NULL},
+     &grpc__reflection__v1__server_reflection_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS | RPC_STREAM, handle_info,
+     rpc_end, NULL},
 };
 
 const struct rpc_service reflection_service = {"grpc.reflection.v1.ServerReflection", methods, 1};

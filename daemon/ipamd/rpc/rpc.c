@@ -16,6 +16,7 @@ struct rpc_call {
     const struct rpc_method *method;
     const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
     uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
+    uint64_t complete_by;   /* the same for its request to have come; UINT64_MAX: none, or it has */
     const uint8_t *reply;   /* held until durable: this, or error */
     size_t reply_size;
     size_t held;         /* what the call counts for in its peer's `held` */
@@ -24,6 +25,18 @@ struct rpc_call {
     bool finished; /* a status has been sent */
     void *user;
 };
+
+static const char *const role_names[RPC_ROLES] = {
+    [RPC_ROLE_NONE] = "none",
+    [RPC_ROLE_READ] = "read",
+    [RPC_ROLE_ALLOCATE] = "allocate",
+    [RPC_ROLE_ADMIN] = "admin",
+};
+
+const char *rpc_role_name(enum rpc_role role)
+{
+    return role_names[role];
+}
 
 struct route {
     const char *path;
@@ -66,6 +79,7 @@ static void routes_make(struct rpc_server *server)
     for (size_t i = 0; rpc_service_at(i); i++) {
         for (size_t j = 0; j < services[i]->n_methods; j++) {
             const struct rpc_method *method = &services[i]->methods[j];
+            assert(method->role);
             server->routes[server->n_routes++] = (struct route){
                 .path = arena_printf(&server->arena, "/%s/%s", services[i]->name, method->name),
                 .method = method,
@@ -275,6 +289,7 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
         .actor = call_peer(call)->actor,
         .arena = rpc_arena(call),
         .changes = rpc_pipeline(call)->gathering,
+        .limits = call->server->options.limits,
     };
     ctx.actor.method = call->method->name;
     return ctx;
@@ -334,9 +349,10 @@ static void call_handle(struct rpc_call *call)
         call->method->handle(call, request);
 }
 
-void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, size_t max_unread)
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
+                   size_t max_unread)
 {
-    *peer = (struct rpc_peer){.server = server, .actor = *actor, .max_unread = max_unread};
+    *peer = (struct rpc_peer){.server = server, .actor = *actor, .role = role, .max_unread = max_unread};
     peer->put_off.next = peer->put_off.prev = &peer->put_off;
 }
 
@@ -365,16 +381,38 @@ static uint64_t deadline_of(const struct rpc_call *call)
     return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
 }
 
+/* A stream's messages come when they come. */
+static uint64_t complete_by(const struct rpc_call *call)
+{
+    uint64_t timeout = call->server->options.request_timeout;
+    if (timeout == 0 || !call->method || call->method->flags & RPC_STREAM)
+        return UINT64_MAX;
+    return call_host(call)->monotonic_now(call_host(call)->user) + timeout;
+}
+
+static int refuse_role(const struct rpc_call *call, struct ipam_error *reterr)
+{
+    const struct rpc_peer *peer = call_peer(call);
+    const char *needed = rpc_role_name(call->method->role), *has = rpc_role_name(peer->role);
+    const char *remedy = call->server->options.role_remedy[call->method->role];
+    ipam_error_set(reterr, IPAM_REASON_PERMISSION_DENIED,
+                   "permission denied: %s needs the role %s, and %s (uid %u) has %s; %s", call->method->name, needed,
+                   *peer->actor.command ? peer->actor.command : "the caller", peer->actor.uid, has, remedy);
+    ipam_error_add(reterr, "method", grpc_call_path(call->stream) + 1);
+    ipam_error_add(reterr, "role", needed);
+    ipam_error_add(reterr, "has", has);
+    return -1;
+}
+
 static int call_admit(const struct rpc_call *call, struct ipam_error *reterr)
 {
     if (call_peer(call)->refused)
-        return ipam_error_set(
-            reterr, IPAM_REASON_TOO_MANY_CLIENTS,
-            "too many clients: as many as --max-connections allows are connected; close idle ones, or "
-            "raise it");
+        return ipam_error_set(reterr, IPAM_REASON_TOO_MANY_CLIENTS, "%s", call_peer(call)->refused);
     if (!call->method)
         return ipam_error_set(reterr, IPAM_REASON_UNKNOWN_METHOD, "unknown method: %s is not served here",
                               grpc_call_path(call->stream));
+    if (call_peer(call)->role < call->method->role)
+        return refuse_role(call, reterr);
     if (call->server->stopping)
         return ipam_error_set(reterr, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
     if (grpc_call_timeout(call->stream) == 0)
@@ -397,6 +435,7 @@ static void on_request(struct grpc_call *stream, void *user)
     server->counters.calls++;
 
     call->method = route_find(server, grpc_call_path(stream));
+    call->complete_by = complete_by(call);
     struct ipam_error error;
     if (call_admit(call, &error) == 0)
         return;
@@ -444,6 +483,7 @@ static void on_end(struct grpc_call *stream, void *user)
 {
     (void)user;
     struct rpc_call *call = grpc_call_user(stream);
+    call->complete_by = UINT64_MAX;
     if (call->finished)
         return;
     if (call->method->flags & RPC_STREAM) {
@@ -549,11 +589,16 @@ void rpc_server_state_changed(struct rpc_server *server)
 static void call_expire(struct rpc_call *call, void *arg)
 {
     const uint64_t *now = arg;
-    if (call->finished || call->deadline > *now)
-        return;
     struct ipam_error error;
-    ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
-                   call->method->name);
+    if (call->finished || (call->deadline > *now && call->complete_by > *now))
+        return;
+    if (call->deadline <= *now)
+        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
+                       call->method->name);
+    else
+        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED,
+                       "deadline exceeded: the request of %s stayed half sent for longer than --stall-timeout allows",
+                       call->method->name);
     rpc_fail_now(call, &error);
 }
 

@@ -28,6 +28,17 @@ struct rpc_host {
     void *user;
 };
 
+/* What a peer may do, and what a method asks for; each includes those before it. */
+enum rpc_role {
+    RPC_ROLE_NONE = 1, /* 0 is no role: a row can't lack one unseen */
+    RPC_ROLE_READ,
+    RPC_ROLE_ALLOCATE,
+    RPC_ROLE_ADMIN,
+    RPC_ROLES
+};
+
+const char *rpc_role_name(enum rpc_role role); /* "allocate" */
+
 struct rpc_ring {
     struct rpc_ring *next, *prev;
 };
@@ -35,15 +46,17 @@ struct rpc_ring {
 /* Who is at the other end; the user pointer of every endpoint given to rpc_callbacks points at one. */
 struct rpc_peer {
     struct rpc_server *server;
-    struct actor actor;      /* its method is filled per call */
+    struct actor actor; /* its method is filled per call */
+    enum rpc_role role;
     size_t max_unread;       /* bytes of answers that may wait to be read by it */
     size_t held;             /* bytes of answers that wait for the disk, and of requests that are put off */
-    bool refused;            /* one client too many: its first call is answered so, and it goes */
+    const char *refused;     /* one client too many: its first call is answered so, and it goes; else NULL */
     struct rpc_ring put_off; /* calls that wait for it to catch up with reading, or for the engine */
 };
 
 /* actor's strings are borrowed for the peer's life. */
-void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, size_t max_unread);
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
+                   size_t max_unread);
 
 /* After bytes have gone to the peer: handles calls that were put off. True when there was one to handle. */
 bool rpc_peer_resume(struct rpc_peer *peer);
@@ -63,6 +76,7 @@ enum rpc_flags {
 struct rpc_method {
     const char *name;
     const ProtobufCMessageDescriptor *request, *reply;
+    enum rpc_role role; /* that the caller needs */
     unsigned int flags;
     /* Unary: comes once, and ends in rpc_reply or rpc_fail, now or later. Stream: comes for each
      * message. */
@@ -84,8 +98,11 @@ extern const struct rpc_service ipam_service, health_service, reflection_service
 struct rpc_server_options {
     const char *version;
     struct rpc_host host;
-    struct store *store;       /* for history reads; borrowed */
-    struct pipeline *pipeline; /* borrowed */
+    struct store *store;                /* for history reads; borrowed */
+    struct pipeline *pipeline;          /* borrowed */
+    const char *role_remedy[RPC_ROLES]; /* how one gets a role: the end of a refusal's message; borrowed */
+    struct engine_limits limits;        /* what it points at is borrowed */
+    uint64_t request_timeout;           /* ns that a unary request may take to come in; 0: no end */
 };
 
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);

@@ -57,7 +57,7 @@ def run_example(program, daemon, prefix):
 
 def test_what_is_installed_is_all_that_is_needed(prefix):
     names = {path.name for path in prefix.rglob("*") if path.is_file() or path.is_symlink()}
-    assert {"client.h", "addr.h", "error.h", "errors.def", "ipam.pb-c.h", "libipam.a", "libipam.so", "ipamd", "ipamc"} <= names
+    assert {"client.h", "addr.h", "chain.h", "error.h", "subscriber.h", "errors.def", "ipam.pb-c.h", "libipam.a", "libipam.so", "ipamd", "ipamc"} <= names
 
 
 @pytest.mark.parametrize("how", ["shared", "static"])
@@ -86,7 +86,7 @@ def test_shared_library_shows_only_its_own_names(prefix):
 
 
 def test_headers_compile_alone_and_in_cpp(prefix, tmp_path):
-    for header in ("client.h", "addr.h", "error.h"):
+    for header in ("client.h", "addr.h", "error.h", "chain.h", "subscriber.h"):
         for language, standard in (("c", "c17"), ("c++", "c++17")):
             source = tmp_path / f"one.{language}"
             source.write_text(f"#include <ipam/{header}>\nint main(void) {{ return 0; }}\n")

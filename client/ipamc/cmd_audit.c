@@ -1,0 +1,109 @@
+#include "commands.h"
+
+#include <inttypes.h>
+
+#include <ipam/chain.h>
+
+#include "read_changes.h"
+
+struct audit {
+    struct ipam_chain chain;
+    uint64_t checked;  /* changes whose hash was computed anew */
+    uint64_t believed; /* revision whose hash the chain starts from; 0: it starts at its beginning */
+};
+
+/* The chain starts at what comes first: what was before it is known only at the very beginning. */
+static int check_change(const Ipam__V1__Change *change, void *user, struct ipam_error *reterr)
+{
+    struct audit *audit = user;
+    bool known = audit->chain.known;
+
+    if (!known)
+        audit->believed = change->revision;
+    if (ipam_chain_check(&audit->chain, change, reterr) < 0)
+        return ipam_error_prefix(reterr, "%" PRIu64 " changes fit the hash chain, up to revision %" PRIu64,
+                                 audit->checked, audit->chain.revision);
+    audit->checked += known;
+    return 0;
+}
+
+static const char *hash_text(struct arena *arena, const uint8_t hash[IPAM_HASH_SIZE])
+{
+    char *text = arena_zalloc(arena, 2 * IPAM_HASH_SIZE + 1);
+    for (size_t i = 0; i < IPAM_HASH_SIZE; i++)
+        sprintf(text + 2 * i, "%02x", hash[i]);
+    return text;
+}
+
+static json_t *number_text(uint64_t number)
+{
+    return json_sprintf("%llu", (unsigned long long)number);
+}
+
+static void print_audit(struct cli *cli, const struct audit *audit, const struct changes_read *read)
+{
+    const char *head = hash_text(&cli->arena, audit->chain.hash);
+
+    if (output_is_structured(&cli->output)) {
+        output_json(&cli->output,
+                    json_pack("{s:o, s:o, s:s, s:o, s:o}", "checked", number_text(audit->checked), "revision",
+                              number_text(audit->chain.revision), "hash", head, "believed",
+                              number_text(audit->believed), "compactedThrough", number_text(read->compacted_through)));
+        return;
+    }
+    if (audit->checked > 0)
+        cli_say(cli, "%" PRIu64 " changes fit the hash chain, revisions %" PRIu64 " to %" PRIu64, audit->checked,
+                audit->chain.revision - audit->checked + 1, audit->chain.revision);
+    else
+        cli_say(cli, "no change to check");
+    if (audit->believed > 0)
+        cli_say(cli, "The hash of revision %" PRIu64 ", where the chain starts, was believed%s", audit->believed,
+                read->compacted_through > 0 && audit->believed == read->compacted_through + 1
+                    ? ": what was before it is no longer kept"
+                    : "");
+    if (audit->chain.revision > 0)
+        cli_say(cli, "Head: revision %" PRIu64 ", hash %s", audit->chain.revision, head);
+}
+
+/* Where the chain can be taken up: at the change before --from, but not before what is kept. */
+static int start_chain(struct cli *cli, struct audit *audit, struct ipam_error *reterr)
+{
+    Ipam__V1__ListChangesRequest one = IPAM__V1__LIST_CHANGES_REQUEST__INIT;
+    struct ipam_client *client;
+    Ipam__V1__ListChangesReply *reply;
+
+    one.limit = 1;
+    if (cli_client(cli, &client, reterr) < 0 || ipam_list_changes(client, &one, &reply, reterr) < 0)
+        return -1;
+    uint64_t from = cli->options.from, kept = reply->compacted_through, newest = reply->revision;
+    ipam_reply_free(reply);
+    if (from > newest)
+        return usage_error(reterr, "--from %" PRIu64 ": the newest change is revision %" PRIu64, from, newest);
+    if (from > 0 && from <= kept)
+        return ipam_error_set(reterr, IPAM_REASON_HISTORY_COMPACTED,
+                              "history compacted: changes up to revision %" PRIu64
+                              " are no longer kept; the chain can be checked with --from %" PRIu64,
+                              kept, kept + 2);
+    uint64_t after = from > kept + 1 ? from - 2 : kept;
+    ipam_chain_init(&audit->chain, after, NULL);
+    return 0;
+}
+
+int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr)
+{
+    Ipam__V1__ListChangesRequest all = IPAM__V1__LIST_CHANGES_REQUEST__INIT;
+    struct audit audit = {0};
+    struct changes_read read = {0};
+
+    if (start_chain(cli, &audit, reterr) < 0)
+        return -1;
+    all.after_revision = audit.chain.revision;
+    if (read_changes(cli, &all, 0, check_change, &audit, NULL, &read, reterr) < 0)
+        return -1;
+    if (audit.chain.revision < read.revision)
+        return ipam_error_set(reterr, IPAM_REASON_HISTORY_BROKEN,
+                              "history broken: it ends at revision %" PRIu64 ", but ipamd is at %" PRIu64,
+                              audit.chain.revision, read.revision);
+    print_audit(cli, &audit, &read);
+    return 0;
+}

@@ -1,0 +1,138 @@
+"""Roles: real users and groups, switched to in children, each of which may do its own and no more."""
+import grp
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness.history import read
+from harness.paths import ROOT, SLOW
+from harness.protos import ipam as pb
+from harness.requests import allocate, pool
+
+pytestmark = pytest.mark.usefixtures("needs_root")
+
+READ, ALLOCATE, ADMIN, OTHER = 61001, 61002, 61003, 61004  # groups that need no line in /etc/group
+ALICE, BOB = 61101, 61102
+ROLES = ["none", "read", "allocate", "admin"]
+# What each method needs; a method that reflection shows and this lacks fails the test.
+NEEDS = {
+    "ipam.v1.IPAM": {"ApplyPool": "admin", "DeletePool": "admin", "GetPool": "read", "ListPools": "read",
+                     "Allocate": "allocate", "Release": "allocate", "GetClaims": "read", "ListClaims": "read",
+                     "ListChanges": "read", "GetStatus": "read"},
+    "grpc.health.v1.Health": {"Check": "none", "Watch": "none"},
+    "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": "none"},
+    "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": "none"},
+}
+GROUPS = ("--read-group", str(READ), "--allocate-group", str(ALLOCATE), "--admin-group", str(ADMIN), "--socket-mode", "0666")
+
+# ---- Helpers
+
+
+def run_as(daemon, uid, gid, groups, *command):
+    """Runs the program of harness/as_user.py as another user, in another process; its last line is JSON."""
+    done = subprocess.run([sys.executable, str(ROOT / "tests/integration/harness/as_user.py"), str(uid), str(gid),
+                           ",".join(map(str, groups)), str(daemon.socket), *command],
+                          capture_output=True, text=True, timeout=50 * SLOW, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def methods(daemon, **who):
+    return run_as(daemon, who["uid"], who["gid"], who.get("groups", []), "methods")
+
+
+def check_role(answers, role):
+    """Each method of the table is refused just when its role is above `role`."""
+    assert {service: set(found) for service, found in answers.items()} == {s: set(m) for s, m in NEEDS.items()}
+    for service, found in answers.items():
+        for method, answer in found.items():
+            needs = NEEDS[service][method]
+            if ROLES.index(needs) <= ROLES.index(role):
+                assert answer["code"] != "PERMISSION_DENIED", (service, method, answer)
+                continue
+            assert (answer["code"], answer["reason"]) == ("PERMISSION_DENIED", "PERMISSION_DENIED"), (method, answer)
+            assert answer["metadata"] == {"method": f"{service}/{method}", "role": needs, "has": role}
+            for part in (method, f"the role {needs}", f"has {role}", f"--{needs}-group"):
+                assert part in answer["message"], answer
+
+
+# ---- Tests
+
+
+@pytest.mark.parametrize("uid, gid, groups, role", [
+    (ALICE, OTHER, [], "none"), (ALICE, OTHER, [READ], "read"), (ALICE, READ, [], "read"),
+    (ALICE, OTHER, [ALLOCATE], "allocate"), (BOB, OTHER, [READ, ALLOCATE], "allocate"), (BOB, ADMIN, [], "admin"),
+    (BOB, OTHER, [READ, ADMIN], "admin"), (BOB, READ, [OTHER, ALLOCATE], "allocate"),
+    (ALICE, OTHER, [ADMIN, *range(70000, 70200)], "admin"), (0, 0, [], "admin")])
+def test_each_role_can_do_its_own_and_no_more(daemons, uid, gid, groups, role):
+    daemon = daemons().start(*GROUPS)
+    check_role(methods(daemon, uid=uid, gid=gid, groups=groups), role)
+
+
+def test_several_groups_may_have_one_role(daemons):
+    daemon = daemons().start("--read-group", str(READ), "--read-group", str(OTHER), "--socket-mode", "0666")
+    check_role_of = {READ: "read", OTHER: "read", ALLOCATE: "none"}
+    for gid, role in check_role_of.items():
+        check_role(methods(daemon, uid=ALICE, gid=gid), role)
+
+
+def test_groups_go_by_name(daemons):
+    """Any group of this machine that root's is not."""
+    group = next(entry for entry in grp.getgrall() if entry.gr_gid not in (0, OTHER))
+    daemon = daemons().start("--allocate-group", group.gr_name, "--socket-mode", "0666")
+    check_role(methods(daemon, uid=ALICE, gid=OTHER, groups=[group.gr_gid]), "allocate")
+    check_role(methods(daemon, uid=ALICE, gid=OTHER), "none")
+
+
+@pytest.mark.parametrize("option", ["--read-group", "--allocate-group", "--admin-group", "--socket-group"])
+def test_unknown_group_is_an_error_at_start(daemons, option):
+    daemon = daemons()
+    daemon.start(option, "no-such-group", ready=False)
+    assert daemon.wait() == 2
+    daemon.wait_log(f"{option} no-such-group: no group has that name.*groupadd")
+
+
+def test_without_groups_the_socket_alone_decides(daemons):
+    daemon = daemons().start("--socket-mode", "0660", "--socket-group", str(OTHER))
+    assert os.stat(daemon.socket).st_gid == OTHER
+    check_role(methods(daemon, uid=ALICE, gid=OTHER), "admin")
+    assert run_as(daemon, BOB, READ, [], "connect") == {"error": "PermissionError"}
+
+
+def test_socket_open_to_all_without_groups_is_warned_of(daemons):
+    daemon = daemons().start("--socket-mode", "0666")
+    daemon.wait_log("lets every user of the machine in")
+
+
+def test_own_user_of_the_daemon_is_admin(daemons):
+    daemon = daemons()
+    daemon.folder.chmod(0o777)
+    daemon.start(*GROUPS, wrap=("setpriv", f"--reuid={ALICE}", f"--regid={OTHER}", "--clear-groups"))
+    check_role(methods(daemon, uid=ALICE, gid=OTHER), "admin")
+    check_role(methods(daemon, uid=BOB, gid=OTHER), "none")
+
+
+def test_every_change_names_who_made_it(daemons):
+    daemon = daemons().start(*GROUPS)
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    made = run_as(daemon, ALICE, ALLOCATE, [], "changes")
+    ipam.Allocate(allocate("root-vip", "p"))
+    ipam.DeletePool(pb.DeletePoolRequest(name="p"))
+    actors = [(change.actor.uid, change.actor.method) for change in read(ipam)]
+    assert actors == [(0, "ApplyPool"), (ALICE, "Allocate"), (ALICE, "Release"), (0, "Allocate"), (0, "DeletePool")]
+    commands = [change.actor.command for change in read(ipam)]
+    assert commands[1] == commands[2] == made["command"] != ""
+
+
+@pytest.mark.seconds(120)
+def test_connections_of_one_user_are_limited_and_the_others_served(daemons):
+    daemon = daemons().start(*GROUPS, "--max-user-connections", "5")
+    assert run_as(daemon, ALICE, READ, [], "connections", "5") == {"served": 5, "refused": []}
+    found = run_as(daemon, ALICE, READ, [], "connections", "6")
+    assert found["served"] == 5 and "--max-user-connections" in found["refused"][0]
+    assert run_as(daemon, BOB, READ, [], "connections", "5", ) == {"served": 5, "refused": []}
+    assert daemon.ipam().GetStatus(pb.GetStatusRequest()).store == "sqlite"
