@@ -18,7 +18,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -53,12 +52,11 @@ class PlainClient:
 
     def __init__(self, cluster, account):
         self.cluster = cluster
-        self.token = tempfile.NamedTemporaryFile("w", dir=cluster.folder)
-        self.token.write(account.token(36000))
-        self.token.flush()
+        self.token = cluster.folder / "bench-token"
+        self.token.write_text(account.token(36000))
 
     def send(self, method, content_type, lines):
-        done = subprocess.run([BUILD / "bench/bench_requests", self.cluster.url, self.cluster.authority.ca, self.token.name,
+        done = subprocess.run([BUILD / "bench/bench_requests", self.cluster.url, self.cluster.authority.ca, self.token,
                                method, content_type, str(CONNECTIONS)],
                               input="".join(f"{path} {json.dumps(body)}\n" for path, body in lines), text=True,
                               stdout=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
@@ -154,8 +152,18 @@ class Run:
         addresses = {item["status"].get("allocatedAddress") for item in items if condition(item, "Bound").get("status") == "True"}
         return len(items) == len(addresses) == count
 
-    def memory(self):
-        return {part.name: memory_of(part.process.pid, "VmHWM") for part in self.host.parts()}
+    def costs(self, cpu_before):
+        """What each process took: the peak of its memory, and processor time; the API server's since cpu_before."""
+        parts = {part.name: part.process.pid for part in self.host.parts()}
+        return {"memory_mb": {name: memory_of(pid, "VmHWM") for name, pid in parts.items()},
+                "cpu_s": {**{name: cpu_of(pid) for name, pid in parts.items()},
+                          "API server": cpu_of(self.cluster.apiserver.process.pid) - cpu_before}}
+
+
+def cpu_of(pid):
+    """Seconds of processor time that a process took."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # ---- Rounds -------------------------------------------------------------------------------------------------------
@@ -163,7 +171,10 @@ class Run:
 def yardstick(cluster, client, count):
     """Nothing of ours runs: a plain client makes the objects, then patches each one's status."""
     cluster.admin.create("proxyippools", POOL)
-    return {"create_s": create(client, count), "patch_s": patch_statuses(cluster, client)}
+    created = create(client, count)
+    cpu = cpu_of(cluster.apiserver.process.pid)
+    return {"create_s": created, "patch_s": patch_statuses(cluster, client),
+            "cpu_s": {"API server": cpu_of(cluster.apiserver.process.pid) - cpu}}
 
 
 def audited(cluster, mark):
@@ -181,11 +192,11 @@ def backlog(cluster, client, count):
     cluster.admin.create("proxyippools", POOL)
     create(client, count)
     with Run(cluster) as run:
-        mark = cluster.audit_mark()
+        mark, cpu = cluster.audit_mark(), cpu_of(cluster.apiserver.process.pid)
         begin = time.monotonic()
         run.host.watcher.start()
         seconds = run.wait_done(count, begin)
-        return {"seconds": seconds, "memory_mb": run.memory(), **audited(cluster, mark)}
+        return {"seconds": seconds, **run.costs(cpu), **audited(cluster, mark)}
 
 
 def live(cluster, client, count):
@@ -194,11 +205,11 @@ def live(cluster, client, count):
         run.host.watcher.start()
         cluster.admin.create("proxyippools", POOL)
         cluster.wait_pool("bench", reason="PoolReady", allocated=0)
-        mark = cluster.audit_mark()
+        mark, cpu = cluster.audit_mark(), cpu_of(cluster.apiserver.process.pid)
         begin = time.monotonic()
         created = create(client, count)
         seconds = run.wait_done(count, begin)
-        return {"seconds": seconds, "create_s": created, "memory_mb": run.memory(), **audited(cluster, mark)}
+        return {"seconds": seconds, "create_s": created, **run.costs(cpu), **audited(cluster, mark)}
 
 
 def clean(cluster):
@@ -238,6 +249,8 @@ def show(rounds, count):
         *(figures(f"ours, {name}", [r[name]["seconds"] for r in rounds], statistics.median(r[name]["pool_patches"] for r in rounds))
           for name in ("backlog", "live"))])
     sent = collections.Counter(rounds[-1]["live"]["requests"])
+    for name in ("yardstick", "backlog", "live"):
+        say(f"  processor seconds in the last round, {name}: " + ", ".join(f"{who} {s:.1f}" for who, s in rounds[-1][name]["cpu_s"].items()))
     say("  sent in the last round, live: " + ", ".join(f"{what} {n:,}" for what, n in sent.most_common()))
 
 
