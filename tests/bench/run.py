@@ -17,7 +17,9 @@ import sys
 import time
 from pathlib import Path
 
+import report
 import servers
+from report import aim, say, table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/hostile"))
@@ -32,31 +34,12 @@ SCENARIOS = ((1, 1), (8, 1), (8, 32), (64, 10))
 CLAIMS_AT_START = 1_000_000
 
 
-def say(text=""):
-    print(text, flush=True)
-
-
 def program(name, *arguments):
     """Runs one of our programs; its JSON lines as a list."""
     done = subprocess.run([BUILD / "bench" / name, *map(str, arguments)], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise servers.ServerFailed(f"{name} ended with status {done.returncode}")
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def table(title, heads, rows):
-    rows = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    say(f"\n{title}")
-    for row in [heads, *rows]:
-        say("  " + "  ".join(cell.rjust(width) if i else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(row, widths))))
-
-
-def aim(name, value, limit, at_least=False):
-    met = value >= limit if at_least else value <= limit
-    return {"name": name, "value": round(value, 3), "aim": limit, "kind": "at least" if at_least else "at most",
-            "met": met}
 
 
 # ---- The engine alone ---------------------------------------------------------------------------------------------
@@ -374,12 +357,7 @@ def main():
             say(f"measuring: {name}")
             results[name], found = measure(chosen)
             aims += found
-    table("Aims", ["", "measured", "aim", ""],
-          [[a["name"], f"{a['value']:.2f}", f"{a['kind']} {a['aim']}", "met" if a["met"] else "MISSED"] for a in aims])
-    results["aims"] = aims
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(results, indent=1) + "\n")
-    say(f"\nall figures: {OUTPUT}")
+    report.finish(results, aims, OUTPUT)
     return 0
 
 
