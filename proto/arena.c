@@ -113,6 +113,8 @@ static void arena_grow(struct arena *arena, size_t size)
     *block = (struct arena_block){.older = arena->blocks, .size = wanted};
     arena_use(arena, block);
     arena->held += wanted;
+    if (arena->total)
+        *arena->total += wanted;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)

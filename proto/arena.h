@@ -15,6 +15,7 @@ struct arena {
     struct arena_block *blocks; /* newest first */
     uint8_t *next, *end;        /* free part of the newest block */
     size_t held;                /* bytes in all blocks */
+    size_t *total;              /* counts what arena_alloc adds to `held` as well; NULL: nothing does */
 };
 
 void arena_init(struct arena *arena);

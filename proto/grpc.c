@@ -19,9 +19,6 @@
 /* What a frame that nghttp2 holds for us counts as: it and its bookkeeping. */
 #define FRAME_COST 128
 
-/* Its stream in nghttp2 and itself. */
-#define CALL_COST 2048
-
 /* Frames that a client answers one of data with: WINDOW_UPDATE for stream and connection, a PING that measures. */
 #define SENT_CREDIT 4
 
@@ -468,11 +465,7 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint)
 
 size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint)
 {
-    size_t held = grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial;
-    for (const struct grpc_call *call = endpoint->calls; call != NULL; call = call->next) {
-        held += CALL_COST + call->arena.held + call->out.size;
-    }
-    return held;
+    return grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial + endpoint->held;
 }
 
 struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint)

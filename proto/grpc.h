@@ -23,8 +23,9 @@ struct grpc_call;
 /* All that a peer can make us hold. Each is an option of ipamd. */
 struct grpc_limits {
     uint32_t max_streams; /* calls at once on the connection; announced in SETTINGS */
-    uint32_t
-        max_message; /* bytes of one message, both ways; a larger one in is RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE */
+    /* Bytes of one message that comes in, and of a client's request: a larger one is RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE.
+     * What a server answers may be larger: the change that it tells of has been made. */
+    uint32_t max_message;
     uint32_t max_header_list; /* bytes of a header list as RFC 9113 counts them; announced */
     size_t max_unread;        /* bytes of replies that the peer has not taken; past it the connection is given up */
 };

@@ -10,6 +10,9 @@
 #define KEEP_ARENA (16 * 1024)
 #define KEEP_QUEUE (4 * 1024)
 
+/* A call's stream in nghttp2 and itself. */
+#define CALL_COST 2048
+
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static struct grpc_call *call_take_idle(struct grpc_endpoint *endpoint)
@@ -25,10 +28,17 @@ static struct grpc_call *call_take_idle(struct grpc_endpoint *endpoint)
     return call;
 }
 
+static size_t call_holds(const struct grpc_call *call)
+{
+    return CALL_COST + call->arena.held + call->out.size;
+}
+
 struct grpc_call *call_new(struct grpc_endpoint *endpoint)
 {
     struct grpc_call *call = call_take_idle(endpoint);
     call->endpoint = endpoint;
+    endpoint->held += call_holds(call);
+    call->arena.total = &endpoint->held;
     call->headers.timeout = GRPC_NO_DEADLINE;
     call->headers.grpc_status = -1;
     call->previous = NULL;
@@ -60,6 +70,8 @@ static void call_unlink(struct grpc_call *call)
 static void call_recycle(struct grpc_call *call)
 {
     struct grpc_endpoint *endpoint = call->endpoint;
+    endpoint->held -= call_holds(call);
+    call->arena.total = NULL;
     if (endpoint->n_idle >= KEEP_CALLS || call->arena.held > KEEP_ARENA || call->out.size > KEEP_QUEUE) {
         arena_done(&call->arena);
         free(call->out.data);
@@ -124,8 +136,9 @@ void call_drop_queue(struct grpc_call *call)
     call->out.begin = call->out.end = 0;
 }
 
-static void queue_reserve(struct grpc_bytes *queue, size_t size)
+static void queue_reserve(struct grpc_call *call, size_t size)
 {
+    struct grpc_bytes *queue = &call->out;
     if (queue->end + size <= queue->size) {
         return;
     }
@@ -137,7 +150,9 @@ static void queue_reserve(struct grpc_bytes *queue, size_t size)
     }
     if (length + size > queue->size) {
         size_t room = 2 * queue->size > length + size ? 2 * queue->size : length + size;
-        queue->size = room < 512 ? 512 : room;
+        room = room < 512 ? 512 : room;
+        call->endpoint->held += room - queue->size;
+        queue->size = room;
         queue->data = mem_realloc(queue->data, queue->size);
     }
 }
@@ -145,7 +160,7 @@ static void queue_reserve(struct grpc_bytes *queue, size_t size)
 static void queue_append(struct grpc_call *call, const uint8_t *message, size_t size)
 {
     struct grpc_bytes *queue = &call->out;
-    queue_reserve(queue, GRPC_PREFIX_SIZE + size);
+    queue_reserve(call, GRPC_PREFIX_SIZE + size);
     uint8_t *to = queue->data + queue->end;
     to[0] = 0; /* not compressed */
     to[1] = (uint8_t)(size >> 24);
@@ -228,7 +243,7 @@ void grpc_call_send(struct grpc_call *call, const uint8_t *message, size_t size,
     if (call->is_ended) {
         return;
     }
-    if (size > endpoint->limits.max_message) {
+    if (!endpoint->is_server && size > endpoint->limits.max_message) {
         call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE, "message of %zu bytes is larger than the limit of %u", size,
                   endpoint->limits.max_message);
         return;

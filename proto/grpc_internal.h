@@ -102,6 +102,7 @@ struct grpc_endpoint {
 
     struct grpc_call *calls, *idle; /* open; kept for the next ones */
     size_t n_calls, n_idle;
+    size_t held;                   /* bytes that open calls take */
     uint64_t n_started;            /* calls that have ever begun */
     struct grpc_call *header_call; /* whose header block is coming in */
     const struct grpc_header_rule *header_rules;

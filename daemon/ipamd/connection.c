@@ -114,6 +114,7 @@ static void connection_close(struct connection *connection)
     rpc_server_counters(all->rpc)->connections -= !connection->peer.refused;
     all->buffered -= connection->buffered;
     user_leave(all, connection->user);
+    rpc_peer_done(&connection->peer);
     uv_close((uv_handle_t *)&connection->pipe, connection_closed);
 }
 

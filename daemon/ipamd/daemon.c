@@ -29,6 +29,7 @@ enum handle {
     HANDLE_LISTENER,
     HANDLE_PREPARE,
     HANDLE_WRITER,
+    HANDLE_TURN,
     HANDLE_COOLING,
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
@@ -113,6 +114,8 @@ static void pipeline_changed(void *user)
     else if (pipeline->state == PIPELINE_DEGRADED)
         log_warning("store: back at revision %" PRIu64 "; reads go on, writes are refused until the disk is well",
                     pipeline->durable);
+    else if (pipeline->state == PIPELINE_UNREADABLE)
+        log_error(&pipeline->error, "store: can't be read back, all calls are refused until it can");
     else
         log_error(&pipeline->error, "store: a commit failed, nobody was told of what it held");
     if (pipeline->state == PIPELINE_SERVING)
@@ -222,17 +225,32 @@ static void timers_arm(struct daemon *daemon)
         uv_timer_start(sweep, on_sweep, CLIENTS_SWEEP_MS, 0);
 }
 
+/* It is enough that the loop wakes. */
+static void on_turn(uv_timer_t *handle)
+{
+    (void)handle;
+}
+
+static void turn_again(struct daemon *daemon)
+{
+    uint64_t wait;
+    if (rpc_server_waits(daemon->rpc, &wait))
+        uv_timer_start(&daemon->handles[HANDLE_TURN].timer, on_turn, wait, 0);
+}
+
 /* Before the loop sleeps: all that this turn has decided starts on its way to the disk, all that is
  * answered to the clients. */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
     clients_accept(daemon);
+    rpc_server_turn(daemon->rpc);
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
     reads_turn(&daemon->reads, daemon->pipeline.counters.changes);
     timers_arm(daemon);
+    turn_again(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
     daemon->now.ns = 0;
@@ -294,8 +312,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_COOLING, HANDLE_DEADLINES, HANDLE_SWEEP,
-                                         HANDLE_RETRY,   HANDLE_WATCHDOG,  HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING,  HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY, HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);

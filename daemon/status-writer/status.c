@@ -112,8 +112,8 @@ const char *status_advice(struct arena *arena, const char *reason, const char *m
     const char *remedy = ipam_reason_remedy(row);
     if (!*message)
         message = *ipam_reason_summary(row) ? ipam_reason_summary(row) : "no address can be given now";
-    if (strstr(message, "; ") || !*remedy) /* as all of ipamd's messages are that say what to do */
-        return message;
+    if (strstr(message, "; ") || !*remedy)   /* as all of ipamd's messages are that say what to do */
+        return arena_strdup(arena, message); /* it is shown after the write, and its claim may be gone by then */
     char *advice = arena_printf(arena, "%s; %s", message, remedy);
     char *first = advice + strlen(message) + 2, *last = advice + strlen(advice) - 1;
     *first = (char)tolower((unsigned char)*first);

@@ -67,7 +67,7 @@ const char *status_time(int64_t seconds, char text[STATUS_TIME_MAX]); /* 2024-01
 /* POOL_EXHAUSTED → PoolExhausted; what can't be a condition's reason → Waiting. */
 const char *status_reason(struct arena *arena, const char *reason);
 
-/* A message that tells what to do: ipamd's own, and if that gives no advice, that of the error table. */
+/* A message that tells what to do: ipamd's own, and if that gives no advice, that of the error table. Of the arena. */
 const char *status_advice(struct arena *arena, const char *reason, const char *message);
 
 #endif

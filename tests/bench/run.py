@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Measures the engine alone, calls over the socket beside their yardsticks, the start with a million
-claims, and allocations beside a thousand subscribers.
+claims, and allocations beside a thousand subscribers and beside peers that mean harm.
 
 ./test bench runs it with IPAMD_BUILD set to a release build. It prints tables and writes all figures as JSON to
 $BENCH_JSON, else to build/bench.json. docs/benchmarks.md says what each figure means. Exit status 0 says that everything
@@ -17,9 +17,14 @@ import sys
 import time
 from pathlib import Path
 
+import report
 import servers
+from report import aim, say, table
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/hostile"))
+from attacks import ATTACKS  # noqa: E402
+
 BUILD = Path(os.environ.get("IPAMD_BUILD", ROOT / "build/release")).resolve()
 OUTPUT = Path(os.environ.get("BENCH_JSON", ROOT / "build/bench.json"))
 # On the file system of the build, so that it is a disk and not the memory that a /tmp may be.
@@ -29,31 +34,12 @@ SCENARIOS = ((1, 1), (8, 1), (8, 32), (64, 10))
 CLAIMS_AT_START = 1_000_000
 
 
-def say(text=""):
-    print(text, flush=True)
-
-
 def program(name, *arguments):
     """Runs one of our programs; its JSON lines as a list."""
     done = subprocess.run([BUILD / "bench" / name, *map(str, arguments)], stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise servers.ServerFailed(f"{name} ended with status {done.returncode}")
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def table(title, heads, rows):
-    rows = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    say(f"\n{title}")
-    for row in [heads, *rows]:
-        say("  " + "  ".join(cell.rjust(width) if i else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(row, widths))))
-
-
-def aim(name, value, limit, at_least=False):
-    met = value >= limit if at_least else value <= limit
-    return {"name": name, "value": round(value, 3), "aim": limit, "kind": "at least" if at_least else "at most",
-            "met": met}
 
 
 # ---- The engine alone ---------------------------------------------------------------------------------------------
@@ -278,6 +264,65 @@ def bench_bus(chosen):
         aim(f"bus: allocate beside {FOLLOWERS:,} subscribers / alone", ratio, 0.9, at_least=True)]
 
 
+# ---- Hostile peers ------------------------------------------------------------------------------------------------
+
+HOSTILE_ROUNDS = 3
+HOSTILE_WARM_UP = 1  # in which the attack gets going
+HOSTILE_AIM = 5
+
+
+def patiently(path, chosen, attack):
+    """One client with one call at a time; `attack`, if any, begins when the client has its connection, and outlasts it."""
+    client = subprocess.Popen(list(map(str, (BUILD / "bench/bench_load", "allocate", path, 1, 1, HOSTILE_WARM_UP, chosen.seconds))),
+                              stdout=subprocess.PIPE, text=True)
+    attacker = None
+    try:
+        while revision_of(path) < 10 and client.poll() is None:
+            time.sleep(0.01)
+        if attack:
+            attacker = subprocess.Popen([sys.executable, ROOT / "tests/hostile/attacks.py", attack, path,
+                                         str(HOSTILE_WARM_UP + chosen.seconds + 1)], stdout=subprocess.PIPE, text=True)
+        found = client.communicate()[0]
+        if client.returncode != 0:
+            raise servers.ServerFailed(f"beside {attack or 'nobody'} the client ended with status {client.returncode}")
+        return json.loads(found), json.loads(attacker.communicate(timeout=120)[0]) if attacker else None
+    finally:
+        for process in (client, attacker):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def besiege(attack, chosen):
+    with servers.scratch(STATE) as folder:
+        with servers.ipamd(BUILD, folder / "alone") as (_, path, _):
+            alone, _ = patiently(path, chosen, None)
+        with servers.ipamd(BUILD, folder / "beside") as (process, path, _):
+            beside, attacker = patiently(path, chosen, attack)
+            peak = servers.memory_of(process.pid, "VmHWM")
+    return {"alone": alone, "beside": beside, "ratio": beside["p99_us"] / alone["p99_us"], "attacker": attacker,
+            "peak_mb": peak}
+
+
+def hostile_row(attack, rounds):
+    return {"attack": attack, "ratio": median_of(rounds, lambda found: found["ratio"]),
+            "peak_mb": max(found["peak_mb"] for found in rounds), "rounds": rounds,
+            **{side: {key: median_of(rounds, lambda found, s=side, k=key: found[s][k]) for key in ("p50_us", "p99_us")}
+               for side in ("alone", "beside")}}
+
+
+def bench_hostile(chosen):
+    rows = []
+    for attack in ATTACKS:
+        rows.append(hostile_row(attack, [besiege(attack, chosen) for _ in range(min(chosen.rounds, HOSTILE_ROUNDS))]))
+        say(f"  {attack}: p99 {rows[-1]['alone']['p99_us']:,.0f} us, {rows[-1]['beside']['p99_us']:,.0f} us beside it")
+    table("A client's Allocate, 1 x 1, alone and beside an attack (medians; memory: the most)",
+          ["attack", "p50 us", "p99 us", "p50 us beside", "p99 us beside", "p99 ratio", "peak MB"],
+          [[row["attack"]] + [f"{row[side][key]:,.0f}" for side in ("alone", "beside") for key in ("p50_us", "p99_us")]
+           + [f"{row['ratio']:.1f}", f"{row['peak_mb']:.0f}"] for row in rows])
+    return rows, [aim(f"hostile: {row['attack']}: p99 / alone", row["ratio"], HOSTILE_AIM) for row in rows]
+
+
 # ---- All of it ----------------------------------------------------------------------------------------------------
 
 PARTS = {
@@ -285,6 +330,7 @@ PARTS = {
     "load": bench_load,
     "start": lambda chosen: bench_start(chosen.rounds),
     "bus": bench_bus,
+    "hostile": bench_hostile,
 }
 
 
@@ -311,12 +357,7 @@ def main():
             say(f"measuring: {name}")
             results[name], found = measure(chosen)
             aims += found
-    table("Aims", ["", "measured", "aim", ""],
-          [[a["name"], f"{a['value']:.2f}", f"{a['kind']} {a['aim']}", "met" if a["met"] else "MISSED"] for a in aims])
-    results["aims"] = aims
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(results, indent=1) + "\n")
-    say(f"\nall figures: {OUTPUT}")
+    report.finish(results, aims, OUTPUT)
     return 0
 
 

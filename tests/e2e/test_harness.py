@@ -204,9 +204,8 @@ def test_a_rotated_token_takes_over_and_the_old_one_expires(kube):
 POOLS_AND_VIPS = (("proxyippools",), ("proxyvips",))
 ROLES = {  # account: [(verbs, (resource, name, namespace)), …]
     "watcher": [
-        *[("get list watch", what) for what in POOLS_AND_VIPS],
-        ("patch", ("proxyippools",)),
-        ("get", ("namespaces", "kube-system")),
+        *[("list watch", what) for what in POOLS_AND_VIPS],
+        ("get patch", ("proxyippools",)),
         ("create", ("leases", "", "ipam-system")),
         ("get update", ("leases", "ipam-watcher", "ipam-system")),
         ("create patch", ("events", "", "default")),

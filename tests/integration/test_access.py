@@ -72,6 +72,21 @@ def test_each_role_can_do_its_own_and_no_more(daemons, uid, gid, groups, role):
     check_role(methods(daemon, uid=uid, gid=gid, groups=groups), role)
 
 
+@pytest.mark.parametrize("uid, gid, groups, hears", [
+    (ALICE, OTHER, [], False), (ALICE, READ, [], True), (BOB, OTHER, [READ], True), (BOB, OTHER, [ALLOCATE], True),
+    (BOB, ADMIN, [], True), (0, 0, [], True)])
+def test_the_bus_is_for_those_who_may_read(daemons, uid, gid, groups, hears):
+    daemon = daemons().start(*GROUPS, "--events-mode", "0666")
+    heard = run_as(daemon, uid, gid, groups, "listen", str(daemon.events))
+    assert heard["ticks"] == hears
+    assert hears or heard["bytes"] == 0
+
+
+def test_without_groups_the_bus_is_for_all_who_can_connect(daemons):
+    daemon = daemons().start("--events-mode", "0666")
+    assert run_as(daemon, ALICE, OTHER, [], "listen", str(daemon.events))["ticks"] == 1
+
+
 def test_several_groups_may_have_one_role(daemons):
     daemon = daemons().start("--read-group", str(READ), "--read-group", str(OTHER), "--socket-mode", "0666")
     check_role_of = {READ: "read", OTHER: "read", ALLOCATE: "none"}

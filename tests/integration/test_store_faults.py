@@ -1,4 +1,5 @@
 """A sick disk: full, read-only, damaged, from the future, or somebody else's. Reads go on; nothing is altered."""
+import contextlib
 import hashlib
 import os
 import random
@@ -14,7 +15,7 @@ from harness.errors import refused
 from harness.history import Chain
 from harness.paths import SLOW
 from harness.protos import ipam as pb
-from harness.requests import address, all_claims, allocate, pool
+from harness.requests import address, all_claims, allocate, owner, pool
 
 # ---- Fixture
 
@@ -264,3 +265,21 @@ def test_state_directory_that_cannot_be_made_is_refused_by_name(daemons, tmp_pat
     daemon.start(ready=False)
     assert daemon.wait() > 0
     assert str(tmp_path / "no/such/parent") in daemon.log()
+
+
+def test_state_that_cant_be_read_back_refuses_every_call_at_once(daemon, ipam):
+    """Nobody waits for its deadline, and all is well again when the disk is."""
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("vip", "p"))
+    with contextlib.closing(sqlite3.connect(daemon.state_dir / "ipamd.db", timeout=10)) as database:
+        database.execute("ALTER TABLE claims RENAME TO elsewhere")
+        with refused("STORE_UNAVAILABLE", "UNAVAILABLE"):
+            ipam.Allocate(allocate("lost", "p"))
+        daemon.wait_log("can't be read back")
+        for call in (lambda: ipam.Allocate(allocate("lost", "p")), lambda: ipam.GetClaims(pb.GetClaimsRequest(owner=owner("vip"))),
+                     lambda: ipam.ListPools(pb.ListPoolsRequest())):
+            with refused("STORE_UNAVAILABLE", "UNAVAILABLE"):
+                call()
+        database.execute("ALTER TABLE elsewhere RENAME TO claims")
+    write_works_again(ipam)
+    assert bound(ipam) == {"vip": "10.0.0.1/32", "afterwards": "10.0.0.2/32"}

@@ -80,6 +80,7 @@ struct model_claim {
     bool certain;                /* BOUND: a certain address was asked for */
     bool dual;
     enum ipam_reason reason;
+    int held_by;    /* WAITING, for ADDRESS_IN_USE: what its message names, by model_held_by */
     uint64_t since; /* WAITING: revision at which it joined the queue */
     int64_t created_at, allocated_at, cooling_until;
 };
@@ -184,6 +185,8 @@ struct demand {
 bool model_readable(const struct demand *demand); /* every text is an address of its family */
 struct model_claim *model_find(struct model *model, int owner, enum ipam_family family, enum claim_state state);
 enum ipam_reason model_decide(const struct model *model, const struct demand *demand, int chosen[2]);
+/* The address that a demand is refused for as it is in use, and its owner, as one number; 0 when refused for anything else. */
+int model_held_by(const struct model *model, const struct demand *demand, enum ipam_reason reason);
 void model_grant(struct model *model, const struct demand *demand, enum ipam_family family, int address);
 void model_serve(struct model *model);
 void model_settle(struct model *model); /* drained pools go, rejected ones are retried, the queue is served */

@@ -61,6 +61,7 @@ static void claim_forget_terms(struct model_claim *claim)
     claim->wish = claim->preferred = (struct wish){.address = NOWHERE};
     claim->dual = false;
     claim->reason = IPAM_REASON_NONE;
+    claim->held_by = 0;
     claim->since = 0;
 }
 
@@ -208,6 +209,18 @@ enum ipam_reason model_decide(const struct model *model, const struct demand *de
     return reason;
 }
 
+int model_held_by(const struct model *model, const struct demand *demand, enum ipam_reason reason)
+{
+    for (int i = 0; i < 2 && reason == IPAM_REASON_ADDRESS_IN_USE; i++) {
+        int address = demand->wish[i].address;
+
+        if (demand->wanted[i] && demand->wish[i].text[0] &&
+            certain_refused(model, demand, address) == IPAM_REASON_ADDRESS_IN_USE)
+            return 1 + address * MODEL_OWNERS + holder_of(model, address)->owner;
+    }
+    return 0;
+}
+
 void model_grant(struct model *model, const struct demand *demand, enum ipam_family family, int address)
 {
     struct model_claim *waiting = model_find(model, demand->owner, family, CLAIM_WAITING);
@@ -305,12 +318,14 @@ void model_serve(struct model *model)
         struct demand demand = demand_of(model, waiting[i]);
         int chosen[2];
         enum ipam_reason reason = model_decide(model, &demand, chosen);
+        int held_by = model_held_by(model, &demand, reason);
 
         for (int k = 0; k < 2; k++) {
             struct model_claim *claim = model_find(model, demand.owner, families[k], CLAIM_WAITING);
 
-            if (demand.wanted[k] && claim->reason != reason) {
+            if (demand.wanted[k] && (claim->reason != reason || claim->held_by != held_by)) {
                 claim->reason = reason;
+                claim->held_by = held_by;
                 model_record_claim(model, claim, CLAIM_WAITING);
             }
         }

@@ -133,6 +133,7 @@ static struct engine_ctx context(void)
         .actor = {1000, "test", "Test"},
         .arena = &fx.arena,
         .changes = &fx.changes,
+        .limits = fx.limits,
     };
 }
 

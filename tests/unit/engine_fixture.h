@@ -21,6 +21,7 @@ struct fixture {
     struct arena arena;
     struct changes changes; /* all since the beginning */
     int64_t seconds;        /* the time */
+    struct engine_limits limits;
     struct ipam_error error;
     struct apply_pool_result applied;
     struct delete_pool_result deleted;

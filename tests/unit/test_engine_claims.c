@@ -501,6 +501,90 @@ static void dry_run_answers_what_the_call_would(void **state)
     free(after);
 }
 
+/* ---- Limits ---- */
+
+static void limit_claims(const struct claim_limit *claims, size_t count)
+{
+    fx.limits = (struct engine_limits){.claims = claims, .n_claims = count};
+}
+
+static void claims_of_a_kind_go_up_to_the_limit(void **state)
+{
+    static const struct claim_limit limits[] = {{"*", 1}, {"ProxyVIP", 2}};
+
+    (void)state;
+    limit_claims(limits, 2);
+    make_pool("p", "10.0.0.0/24");
+    assert_int_equal(allocate("a", "p"), 0);
+    assert_int_equal(allocate("b", "p"), 0);
+    expect_refused(allocate("c", "p"), LIMIT_EXCEEDED, "kind ProxyVIP have 2 claims");
+    expect_refused(allocate("c", "p", .enqueue = true), LIMIT_EXCEEDED, "may have 2");
+    assert_int_equal(allocate("a", "p"), 0); /* no new claim */
+    assert_int_equal(allocate_as("Node", "n", "", "p"), 0);
+    expect_refused(allocate_as("Node", "m", "", "p"), LIMIT_EXCEEDED, "kind Node have 1");
+    assert_int_equal(allocate_as("Manual", "n", "", "p"), 0); /* each kind has the number of * */
+    assert_int_equal(release("a"), 0);
+    assert_int_equal(allocate("c", "p"), 0);
+}
+
+static void claims_that_wait_count_and_those_that_cool_do_not(void **state)
+{
+    static const struct claim_limit limits[] = {{"ProxyVIP", 2}};
+
+    (void)state;
+    limit_claims(limits, 1);
+    make_pool_cooling("p", "10.0.0.1/32", 60);
+    assert_int_equal(allocate("a", "p"), 0);
+    assert_int_equal(allocate("waits", "p", .enqueue = true), 0);
+    expect_refused(allocate("b", "p", .enqueue = true), LIMIT_EXCEEDED, "have 2 claims");
+    assert_int_equal(release("a"), 0);
+    assert_int_equal(allocate("b", "p", .enqueue = true), 0);
+}
+
+static void dual_counts_twice_and_replace_does_not(void **state)
+{
+    static const struct claim_limit limits[] = {{"ProxyVIP", 2}};
+
+    (void)state;
+    assert_int_equal(apply("p", .spec = {.cidrs = LIST("10.0.0.0/24", "2001:db8::/120"), .auto_assign = true}), 0);
+    limit_claims(limits, 1);
+    assert_int_equal(allocate("a", "p"), 0);
+    expect_refused(allocate("b", "p", .families = FAMILY_SET_DUAL), LIMIT_EXCEEDED, "have 1 claims");
+    assert_int_equal(allocate("a", "p", .address = "10.0.0.9", .replace = true), 0);
+    assert_int_equal(allocate("b", "p"), 0);
+    assert_int_equal(allocate("b", "p", .address = "10.0.0.8", .replace = true), 0);
+}
+
+static void claims_over_a_lowered_limit_stay(void **state)
+{
+    static const struct claim_limit limits[] = {{"ProxyVIP", 0}};
+
+    (void)state;
+    make_pool("p", "10.0.0.0/24");
+    assert_int_equal(allocate("a", "p"), 0);
+    limit_claims(limits, 1);
+    expect_address("a", "10.0.0.1");
+    assert_int_equal(allocate("a", "p"), 0);
+    expect_refused(allocate("b", "p"), LIMIT_EXCEEDED, "may have 0");
+}
+
+static void new_names_go_up_to_the_limit(void **state)
+{
+    (void)state;
+    make_pool("there-before", "10.1.0.0/24");
+    assert_int_equal(allocate("there-before", "there-before"), 0);
+    fx.limits.name_max = 8;
+    make_pool("12345678", "10.0.0.0/24");
+    expect_refused(apply("123456789", .spec = {.cidrs = LIST("10.2.0.0/24")}), INVALID_POOL_SPEC,
+                   "longer than 8 bytes");
+    assert_int_equal(allocate("12345678", "12345678"), 0);
+    expect_refused(allocate("123456789", "12345678"), INVALID_OWNER, "8");
+    assert_int_equal(allocate_as("12345678", "x", "", "12345678"), 0);
+    expect_refused(allocate_as("123456789", "x", "", "12345678"), INVALID_OWNER, "8");
+    assert_int_equal(apply("there-before", .spec = {.cidrs = LIST("10.1.0.0/23"), .auto_assign = true}), 0);
+    assert_int_equal(allocate("there-before", "there-before"), 0); /* what is there stays, whatever it is called */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 
 int main(void)
@@ -535,6 +619,11 @@ int main(void)
         TEST(claims_are_listed_in_order_while_many_go),
         TEST(totals_count_by_state),
         TEST(dry_run_answers_what_the_call_would),
+        TEST(claims_of_a_kind_go_up_to_the_limit),
+        TEST(claims_that_wait_count_and_those_that_cool_do_not),
+        TEST(dual_counts_twice_and_replace_does_not),
+        TEST(claims_over_a_lowered_limit_stay),
+        TEST(new_names_go_up_to_the_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,19 @@ static void release_serves_the_longest_waiting(void **state)
     expect_address("third", "10.0.0.1");
 }
 
+static void who_still_waits_for_an_address_is_told_who_has_it_now(void **state)
+{
+    (void)state;
+    make_pool("a", "10.0.0.0/24");
+    assert_int_equal(allocate("holder", "a", .address = "10.0.0.9"), 0);
+    assert_int_equal(allocate("first", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    assert_int_equal(allocate("second", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    assert_int_equal(release("holder"), 0);
+    expect_address("first", "10.0.0.9");
+    assert_string_equal(claim_of("second", IPAM_IPV4).record.message,
+                        "address in use: 10.0.0.9 is held by ProxyVIP/first");
+}
+
 static void same_terms_again_keep_the_place(void **state)
 {
     size_t before;
@@ -395,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(release_serves_the_longest_waiting),
+        TEST(who_still_waits_for_an_address_is_told_who_has_it_now),
         TEST(same_terms_again_keep_the_place),
         TEST(refusal_without_enqueue_leaves_the_old_terms),
         TEST(waiting_for_a_certain_address_holds_nobody_up),

@@ -303,6 +303,43 @@ static void message_of_the_limit_passes_and_one_more_byte_does_not(void **state)
     pair_free(pair);
 }
 
+static void reply_past_the_servers_limit_arrives(void **state)
+{
+    struct grpc_limits less = pair_limits;
+    less.max_message = PAIR_STREAM_SIZE - 1;
+    struct pair *pair = pair_new(&less, &pair_limits);
+    struct outcome outcome = pair_call(pair, "/t.T/Stream", "\1");
+    (void)state;
+    assert_int_equal(outcome.code, IPAM_STATUS_OK);
+    assert_int_equal(outcome.n_bytes, PAIR_STREAM_SIZE);
+    pair_free(pair);
+}
+
+static void what_open_calls_hold_is_counted_until_they_end(void **state)
+{
+    struct pair *pair = *state;
+    struct outcome held = {0}, streams = {0};
+    pair_run(pair);
+    assert_int_equal(grpc_endpoint_held(pair->server), 0);
+    struct grpc_call *call = pair_start(pair, "/t.T/Hold", &held);
+    pair_send_text(call, "x", false);
+    pair_run(pair);
+    size_t one = grpc_endpoint_held(pair->server);
+    assert_in_range(one, 2048, 16384);
+    arena_alloc(grpc_call_arena(pair->held), 100000);
+    assert_true(grpc_endpoint_held(pair->server) >= one + 100000);
+    pair->client_reads = false;
+    pair_send_text(pair_start(pair, "/t.T/Stream", &streams), "\x20", true);
+    pair_run(pair);
+    assert_true(grpc_endpoint_held(pair->server) >= one + 100000 + 3 * PAIR_STREAM_SIZE);
+    pair->client_reads = true;
+    pair_run(pair);
+    assert_int_equal(streams.n_messages, 32);
+    grpc_call_cancel(call, false);
+    pair_run(pair);
+    assert_int_equal(grpc_endpoint_held(pair->server), 0);
+}
+
 static void reply_past_the_clients_limit_fails_the_call(void **state)
 {
     struct grpc_limits less = pair_limits;
@@ -446,6 +483,8 @@ int main(void)
         TEST(free_ends_calls_as_unreachable),
         cmocka_unit_test(message_of_the_limit_passes_and_one_more_byte_does_not),
         cmocka_unit_test(reply_past_the_clients_limit_fails_the_call),
+        cmocka_unit_test(reply_past_the_servers_limit_arrives),
+        TEST(what_open_calls_hold_is_counted_until_they_end),
         cmocka_unit_test(sending_past_the_limit_fails_the_call),
         TEST(stream_waits_for_a_reader_that_stops),
         cmocka_unit_test(peer_that_never_reads_is_given_up),

@@ -106,11 +106,73 @@ static void all_else_goes_through_untouched(void **state)
     assert_filtered(&in, &expected);
 }
 
+static void pass(struct grpc_filter *filter, const struct bytes *in)
+{
+    const uint8_t *data = in->data, *piece;
+    size_t size = in->size, piece_size;
+    while (filter_next(filter, &data, &size, &piece, &piece_size))
+        continue;
+}
+
+static void pass_frame(struct grpc_filter *filter, uint8_t type, uint32_t stream, uint8_t size)
+{
+    struct bytes in = {.size = 0};
+    add_frame(&in, type, stream, size);
+    pass(filter, &in);
+}
+
+static void frames_without_request_or_data_use_up_the_credit(void **state)
+{
+    struct grpc_filter filter;
+    struct bytes in = {.size = 0};
+    (void)state;
+    filter_init(&filter);
+    add(&in, preface, sizeof preface - 1);
+    pass(&filter, &in);
+    for (int i = 0; i < FILTER_CREDIT_MAX; i++)
+        pass_frame(&filter, SETTINGS, 0, 6);
+    assert_int_equal(filter.credit, 0);
+    pass_frame(&filter, SETTINGS, 0, 6);
+    assert_true(filter.credit < 0);
+    for (int i = 0; i < 10; i++)
+        pass_frame(&filter, SETTINGS, 0, 6);
+    assert_int_equal(filter.credit, -1); /* no debt that grows */
+    assert_int_equal(filter.frames, FILTER_CREDIT_MAX + 11);
+}
+
+static void requests_and_data_earn_credit_up_to_its_maximum(void **state)
+{
+    struct grpc_filter filter;
+    struct bytes in = {.size = 0};
+    (void)state;
+    filter_init(&filter);
+    add(&in, preface, sizeof preface - 1);
+    pass(&filter, &in);
+    pass_frame(&filter, HEADERS, 1, 20);
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX);
+    for (int i = 0; i < 100; i++)
+        pass_frame(&filter, SETTINGS, 0, 6);
+    pass_frame(&filter, HEADERS, 3, 20);
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX - 92);
+    pass_frame(&filter, DATA, 3, 20);
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX - 84);
+    pass_frame(&filter, DATA, 3, 0); /* carries nothing */
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX - 85);
+    pass_frame(&filter, RST_STREAM, 99, 4); /* is taken out, and counts all the same */
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX - 86);
+    filter_earn(&filter, 6);
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX - 80);
+    filter_earn(&filter, UINT32_MAX);
+    assert_int_equal(filter.credit, FILTER_CREDIT_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reset_of_unopened_stream_is_taken_out),
         cmocka_unit_test(all_else_goes_through_untouched),
+        cmocka_unit_test(frames_without_request_or_data_use_up_the_credit),
+        cmocka_unit_test(requests_and_data_earn_credit_up_to_its_maximum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

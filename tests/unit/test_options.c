@@ -54,6 +54,7 @@ static void defaults_are_those_that_help_prints(void **state)
     fclose(out);
     assert_non_null(strstr(text, "[/run/ipamd/ipamd.sock]"));
     assert_non_null(strstr(text, "(1024 to 67108864) [4194304]"));
+    assert_non_null(strstr(text, "(may be given several times)"));
     free(text);
 }
 
@@ -96,6 +97,30 @@ static void a_choice_is_one_of_those_listed(void **state)
     assert_refused("--log-format", "jso", "text|json");
 }
 
+static void a_list_is_taken_in_order_up_to_its_length(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    char *argv[2 * OPTION_LIST_MAX + 4] = {"ipamd"}, texts[OPTION_LIST_MAX + 1][8];
+    int argc = 1;
+    assert_int_equal(parse(NULL, NULL, &options, &error), 0);
+    assert_int_equal(options.read_groups.count, 0);
+    for (int i = 0; i <= OPTION_LIST_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "g%d", i);
+        argv[argc++] = "--read-group";
+        argv[argc++] = texts[i];
+    }
+    assert_int_equal(option_table_parse(&ipamd_options, argc - 2, argv, &options, &error), 0);
+    assert_int_equal(options.read_groups.count, OPTION_LIST_MAX);
+    assert_int_equal(options.admin_groups.count, 0);
+    for (int i = 0; i < OPTION_LIST_MAX; i++)
+        assert_string_equal(options.read_groups.items[i], texts[i]);
+    assert_int_equal(option_table_parse(&ipamd_options, argc, argv, &options, &error), -1);
+    assert_non_null(strstr(error.message, "--read-group is given more than 32 times"));
+    assert_refused("--read-group", "", "--read-group is empty: write a GROUP");
+}
+
 static void what_is_no_option_is_named(void **state)
 {
     (void)state;
@@ -121,6 +146,7 @@ int main(void)
         cmocka_unit_test(a_number_is_taken_at_its_bounds_and_refused_past_them),
         cmocka_unit_test(a_mode_is_octal),
         cmocka_unit_test(a_choice_is_one_of_those_listed),
+        cmocka_unit_test(a_list_is_taken_in_order_up_to_its_length),
         cmocka_unit_test(what_is_no_option_is_named),
         cmocka_unit_test(a_refused_command_line_leaves_the_options_untouched),
     };

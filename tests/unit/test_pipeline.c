@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "pipeline.h"
 
@@ -158,6 +159,18 @@ static void disk_limit(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+/* By another connection, behind the store's back. */
+static void database_do(struct fixture *f, const char *sql)
+{
+    char path[128];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/ipamd.db", f->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 /* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void nobody_is_told_before_it_is_durable(void **state)
@@ -254,6 +267,39 @@ static void a_failed_commit_is_undone_and_works_again_when_the_disk_does(void **
     assert_int_equal(f->pipeline.counters.failures, 1);
 }
 
+static void what_cant_be_read_back_is_tried_again_until_it_can(void **state)
+{
+    struct fixture *f = *state;
+    struct ipam_error error;
+    pool_make(f);
+    pipeline_flush(&f->pipeline);
+    turn(f);
+
+    database_do(f, "ALTER TABLE claims RENAME TO elsewhere");
+    allocate(f, "lost");
+    pipeline_flush(&f->pipeline);
+    turn(f);
+    assert_int_equal(f->pipeline.state, PIPELINE_RELOADING);
+    turn(f);
+    assert_int_equal(f->pipeline.state, PIPELINE_UNREADABLE);
+    assert_int_equal(pipeline_writable(&f->pipeline, &error), -1);
+    assert_int_equal(error.reason, IPAM_REASON_STORE_UNAVAILABLE);
+    pipeline_retry(&f->pipeline);
+    assert_int_equal(f->pipeline.state, PIPELINE_UNREADABLE); /* calls are refused meanwhile, too */
+    turn(f);
+    assert_int_equal(f->pipeline.state, PIPELINE_UNREADABLE);
+
+    database_do(f, "ALTER TABLE elsewhere RENAME TO claims");
+    pipeline_retry(&f->pipeline);
+    turn(f);
+    assert_int_equal(f->pipeline.state, PIPELINE_DEGRADED);
+    assert_int_equal(claims_held(f, "lost"), 0);
+    pipeline_retry(&f->pipeline);
+    turn(f);
+    assert_int_equal(f->pipeline.state, PIPELINE_SERVING);
+    assert_int_equal(f->states, 4);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN); /* a write past the limit then fails with EFBIG */
@@ -262,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_durable_already_is_told_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_has_left_is_not_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_commit_is_undone_and_works_again_when_the_disk_does, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cant_be_read_back_is_tried_again_until_it_can, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,23 @@ static void advice_that_ipamd_gives_is_not_given_twice(void **state)
     json_decref(object);
 }
 
+static void
+events_outlive_the_claim(void **state) /* they are shown after the write, and the claim may have changed by then */
+{
+    struct fixture *fixture = *state;
+    struct status_update update;
+    const char *message = "pool not found: there is no pool main; apply it first, or name another";
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(fixture, "a", "main", IPAM_IPV4, "POOL_NOT_FOUND", message);
+    vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+    assert_int_equal(update.n_events, 1);
+    assert_ptr_not_equal(update.events[0].message, claims_of(fixture->claims, "ProxyVIP", "a", IPAM_IPV4)->message);
+    give_back(fixture, "a", IPAM_IPV4);
+    assert_string_equal(update.events[0].message, message);
+    status_update_done(&update);
+    json_decref(object);
+}
+
 static void losing_the_address_clears_it_and_moves_the_transition_time(void **state)
 {
     json_t *object = object_of("a", AUTO, BOUND_1);
@@ -346,6 +363,7 @@ int main(void)
         TEST(ipv6_vip_has_no_ipv4_field),
         TEST(waiting_vip_says_why_and_what_to_do),
         TEST(advice_that_ipamd_gives_is_not_given_twice),
+        TEST(events_outlive_the_claim),
         TEST(losing_the_address_clears_it_and_moves_the_transition_time),
         TEST(another_address_keeps_the_transition_time),
         TEST(dual_vip_back_to_one_family_loses_the_other_address),

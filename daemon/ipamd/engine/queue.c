@@ -77,12 +77,24 @@ static void wait_record(struct engine *engine, const struct request *request, co
             half_record(engine, owner->active[f], refusal->reason, error.message);
 }
 
+/* Who has the address now is to be shown; how full a pool is changes too often for that. */
+static bool names_another(const struct wait *wait, const struct refusal *refusal)
+{
+    const struct wait *peer = wait_peer(wait);
+    struct ipam_error error;
+
+    if (refusal->reason != IPAM_REASON_ADDRESS_IN_USE)
+        return false;
+    refusal_error(refusal, &error);
+    return strcmp(wait->message, error.message) != 0 || (peer && strcmp(peer->message, error.message) != 0);
+}
+
 /* The halves of a pair can differ, when one has just lost or found the other. */
-static bool reason_differs(const struct wait *wait, enum ipam_reason reason)
+static bool reason_differs(const struct wait *wait, const struct refusal *refusal)
 {
     const struct wait *peer = wait_peer(wait);
 
-    return wait->reason != reason || (peer && peer->reason != reason);
+    return wait->reason != refusal->reason || (peer && peer->reason != refusal->reason) || names_another(wait, refusal);
 }
 
 /* Puts the wait where what blocks it has it woken; a reason of its own is recorded first, if it may be. */
@@ -96,7 +108,7 @@ static void wait_place(struct engine *engine, struct wait *wait, bool record)
     request_of_wait(wait, &request);
     if (!decide(engine, &request, grants, &refusal))
         assert(!record); /* those that can be granted have been */
-    else if (record && reason_differs(wait, refusal.reason))
+    else if (record && reason_differs(wait, &refusal))
         wait_record(engine, &request, &refusal);
     wait_enlist(engine, claim->wait, refusal.reason);
 }

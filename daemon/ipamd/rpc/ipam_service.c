@@ -14,6 +14,10 @@
 #define SCAN_MAX 65536
 /* Nor does a page go on beyond so many bytes: every gRPC client takes 4 MiB. */
 #define PAGE_BYTES (1024 * 1024)
+/* An answer to ApplyPool has the spec up to three times (in force, refused, clipped ranges) and stranded claims, and must be
+ * one that every client takes: the change has been made. */
+#define SPEC_BYTES     (1024 * 1024)
+#define STRANDED_BYTES (512 * 1024)
 
 /* ---- Requests in the engine's terms ------------------------------------------------------------------------------ */
 
@@ -102,15 +106,40 @@ static uint64_t revision_of(struct rpc_call *call)
 
 /* ---- Pools ------------------------------------------------------------------------------------------------------- */
 
+static int spec_check(const Ipam__V1__PoolSpec *spec, struct ipam_error *reterr)
+{
+    if (!spec)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "invalid request: pool is missing");
+    size_t size = ipam__v1__pool_spec__get_packed_size(spec);
+    if (size <= SPEC_BYTES)
+        return 0;
+    ipam_error_set(
+        reterr, IPAM_REASON_INVALID_POOL_SPEC,
+        "invalid pool spec: %.64s takes %zu bytes and may take %d; write ranges, or split it into several pools",
+        spec->name, size, SPEC_BYTES);
+    ipam_error_add(reterr, "pool", spec->name);
+    return -1;
+}
+
+/* As many as there is room for in an answer; the pool's counts tell how many there are. */
+static void stranded_message(const struct claim_views *claims, struct arena *arena, Ipam__V1__ApplyPoolReply *reply)
+{
+    reply->stranded = arena_alloc(arena, (claims->count + 1) * sizeof(*reply->stranded));
+    for (size_t bytes = 0; reply->n_stranded < claims->count && bytes < STRANDED_BYTES; reply->n_stranded++) {
+        Ipam__V1__Claim *claim = record_claim_message(&claims->items[reply->n_stranded], arena);
+        reply->stranded[reply->n_stranded] = claim;
+        bytes += ipam__v1__claim__get_packed_size(claim);
+    }
+}
+
 static void handle_apply_pool(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Ipam__V1__ApplyPoolRequest *request = (const Ipam__V1__ApplyPoolRequest *)message;
     struct engine_ctx ctx = rpc_engine_ctx(call);
     struct apply_pool_result result;
     struct ipam_error error;
-    int status = request->pool
-                     ? write_check(call, request->dry_run, &error)
-                     : ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST, "invalid request: pool is missing");
+    int status = spec_check(request->pool, &error);
+    status = status ? status : write_check(call, request->dry_run, &error);
     if (status == 0) {
         struct apply_pool_args args = {
             .name = request->pool->name,
@@ -126,8 +155,7 @@ static void handle_apply_pool(struct rpc_call *call, const ProtobufCMessage *mes
     }
     Ipam__V1__ApplyPoolReply reply = IPAM__V1__APPLY_POOL_REPLY__INIT;
     reply.pool = record_pool_message(&result.pool, ctx.arena);
-    reply.n_stranded = result.stranded.count;
-    reply.stranded = claims_message(&result.stranded, ctx.arena);
+    stranded_message(&result.stranded, ctx.arena, &reply);
     reply.changed = result.changed;
     reply.revision = revision_of(call);
     rpc_reply(call, &reply.base);

@@ -143,7 +143,8 @@ static void reload_taken(struct pipeline *pipeline, const struct writer_result *
 {
     if (result->status < 0) {
         pipeline->error = result->error;
-        return; /* pipeline_retry tries again */
+        state_set(pipeline, PIPELINE_UNREADABLE); /* pipeline_retry tries again */
+        return;
     }
     engine_free(pipeline->engine);
     pipeline->engine = result->engine;
@@ -177,7 +178,7 @@ void pipeline_retry(struct pipeline *pipeline)
 {
     if (pipeline->busy || pipeline->state == PIPELINE_SERVING)
         return;
-    if (pipeline->state == PIPELINE_RELOADING) {
+    if (pipeline->state == PIPELINE_UNREADABLE) {
         reload_start(pipeline);
         return;
     }

@@ -4,9 +4,10 @@
  * store thread has finished). It knows the engine and the store's writer; it must not know libuv, sockets or messages.
  *
  *      SERVING ──commit failed──► RELOADING ──engine is as on disk──► DEGRADED ──probe succeeded──► SERVING
+ *                                     └──can't be read──► UNREADABLE ──a later try──┘
  *
- * In SERVING everything works. In RELOADING nothing can be read: calls are put off. In DEGRADED reads work and writes are
- * refused with STORE_UNAVAILABLE.
+ * In SERVING everything works. In RELOADING nothing can be read: calls are put off. In UNREADABLE that has lasted too long:
+ * all calls are refused with STORE_UNAVAILABLE. In DEGRADED reads work and writes are refused so.
  */
 #ifndef IPAMD_RPC_PIPELINE_H
 #define IPAMD_RPC_PIPELINE_H
@@ -14,7 +15,7 @@
 #include "engine.h"
 #include "writer.h"
 
-enum pipeline_state { PIPELINE_SERVING, PIPELINE_RELOADING, PIPELINE_DEGRADED };
+enum pipeline_state { PIPELINE_SERVING, PIPELINE_RELOADING, PIPELINE_UNREADABLE, PIPELINE_DEGRADED };
 
 /* Something that waits until a revision is durable. Embedded in what waits; zeroed before first
  * use. */

@@ -7,6 +7,14 @@
 #include "record.h"
 #include "wire.h"
 
+/* What a peer is served in one turn of the loop before its further calls wait, and what all that wait are served in one: bytes
+ * of answers. Others' calls take turns with a client that asks for large ones. */
+#define TURN_SHARE (128 * 1024)
+/* What a call costs besides its answer, in bytes of an answer that cost as much. */
+#define CALL_COST 1024
+/* How long those that wait are passed over while others have something to do. */
+#define PASSED_OVER_NS 5000000
+
 struct rpc_call {
     struct rpc_ring link;    /* all open calls of the server; first member */
     struct rpc_ring put_off; /* of the peer's; next is NULL while it is not */
@@ -48,6 +56,11 @@ struct rpc_server {
     struct wall_time started_at;
     struct rpc_counters counters;
     struct rpc_ring calls;
+    struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
+    uint64_t turn;
+    size_t spent;         /* in this turn by calls that had waited */
+    size_t served;        /* calls in this turn that had not */
+    uint64_t resumed_at;  /* monotonic ns: calls that had waited were served */
     struct route *routes; /* sorted by path */
     size_t n_routes;
     struct arena arena;   /* paths of routes, reflection index */
@@ -341,12 +354,43 @@ static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena 
     return request;
 }
 
+static void share_spend(struct rpc_peer *peer, size_t size)
+{
+    struct rpc_server *server = peer->server;
+    if (peer->turn != server->turn)
+        peer->spent = 0;
+    peer->turn = server->turn;
+    peer->spent += size;
+}
+
+static bool share_is_spent(const struct rpc_peer *peer)
+{
+    return peer->turn == peer->server->turn && peer->spent >= TURN_SHARE;
+}
+
+static void peer_queue(struct rpc_peer *peer)
+{
+    if (!peer->queued.next)
+        ring_add(&peer->server->queue, &peer->queued);
+}
+
+static bool has_put_off(const struct rpc_peer *peer)
+{
+    return peer->put_off.next != &peer->put_off;
+}
+
 static void call_handle(struct rpc_call *call)
 {
+    const struct pipeline *pipeline = rpc_pipeline(call);
     call_unhold(call);
+    if (pipeline->state == PIPELINE_UNREADABLE && !(call->method->flags & RPC_ALWAYS)) {
+        rpc_fail_now(call, &pipeline->error);
+        return;
+    }
     const ProtobufCMessage *request = request_read(call, rpc_arena(call), call->request, call->request_size);
     if (request)
         call->method->handle(call, request);
+    share_spend(call_peer(call), CALL_COST + call->reply_size);
 }
 
 void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
@@ -356,10 +400,20 @@ void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struc
     peer->put_off.next = peer->put_off.prev = &peer->put_off;
 }
 
+void rpc_peer_done(struct rpc_peer *peer)
+{
+    ring_remove(&peer->queued);
+}
+
 bool rpc_peer_resume(struct rpc_peer *peer)
 {
+    struct rpc_server *server = peer->server;
     bool handled = false;
-    while (peer->put_off.next != &peer->put_off) {
+    while (has_put_off(peer) && !peer->queued.next) {
+        if (share_is_spent(peer) || server->spent >= TURN_SHARE) {
+            peer_queue(peer);
+            return handled;
+        }
         struct rpc_call *call = (struct rpc_call *)((char *)peer->put_off.next - offsetof(struct rpc_call, put_off));
         call_count(call, 0);
         if (call_must_wait(call)) {
@@ -367,9 +421,53 @@ bool rpc_peer_resume(struct rpc_peer *peer)
             return handled;
         }
         call_handle(call);
+        server->spent += CALL_COST + call->reply_size;
         handled = true;
     }
     return handled;
+}
+
+static bool has_queue(const struct rpc_server *server)
+{
+    return server->queue.next != &server->queue;
+}
+
+/* ns that those in the queue must still stand back: a page takes a ms to make, and a write three turns. */
+static uint64_t queue_stands_back(const struct rpc_server *server)
+{
+    const struct rpc_host *host = &server->options.host;
+    uint64_t since = host->monotonic_now(host->user) - server->resumed_at;
+    bool is_quiet = server->served == 0 && pipeline_idle(server->options.pipeline);
+    return is_quiet || since >= PASSED_OVER_NS ? 0 : PASSED_OVER_NS - since;
+}
+
+bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms)
+{
+    *ret_ms = (queue_stands_back(server) + 999999) / 1000000;
+    return has_queue(server);
+}
+
+void rpc_server_turn(struct rpc_server *server)
+{
+    const struct rpc_host *host = &server->options.host;
+    bool stands_back = queue_stands_back(server) > 0;
+    server->turn++;
+    server->spent = server->served = 0;
+    if (!has_queue(server) || stands_back)
+        return;
+    server->resumed_at = host->monotonic_now(host->user);
+    while (has_queue(server) && server->spent < TURN_SHARE) {
+        struct rpc_ring *first = server->queue.next;
+        ring_remove(first);
+        rpc_peer_resume((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
+    }
+}
+
+/* Behind the peer's own calls that wait, too: they are handled in order. */
+static bool call_must_queue(struct rpc_call *call)
+{
+    const struct rpc_peer *peer = call_peer(call);
+    return !(call->method->flags & RPC_ALWAYS) && (has_put_off(peer) || share_is_spent(peer) || call_must_wait(call));
 }
 
 static uint64_t deadline_of(const struct rpc_call *call)
@@ -499,12 +597,14 @@ static void on_end(struct grpc_call *stream, void *user)
         return;
     }
     call_count(call, 0); /* it must not stand in its own way */
-    if (!call_must_wait(call)) {
+    if (!call_must_queue(call)) {
+        call->server->served++;
         call_handle(call);
         return;
     }
     call_count(call, call->request_size);
     ring_add(&call_peer(call)->put_off, &call->put_off);
+    peer_queue(call_peer(call));
 }
 
 static void on_close(struct grpc_call *stream, void *user)
@@ -532,6 +632,8 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
     server->options = *options;
     server->started_at = options->host.wall_now(options->host.user);
     server->calls.next = server->calls.prev = &server->calls;
+    server->queue.next = server->queue.prev = &server->queue;
+    server->turn = 1;
     arena_init(&server->arena);
     arena_init(&server->scratch);
     routes_make(server);

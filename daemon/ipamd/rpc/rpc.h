@@ -51,12 +51,17 @@ struct rpc_peer {
     size_t max_unread;       /* bytes of answers that may wait to be read by it */
     size_t held;             /* bytes of answers that wait for the disk, and of requests that are put off */
     const char *refused;     /* one client too many: its first call is answered so, and it goes; else NULL */
-    struct rpc_ring put_off; /* calls that wait for it to catch up with reading, or for the engine */
+    struct rpc_ring put_off; /* calls that wait for it to catch up with reading, for the engine, or for a later turn */
+    struct rpc_ring queued;  /* of the server's: its calls wait for a later turn; next is NULL while they don't */
+    uint64_t turn;           /* in which it had `spent` */
+    size_t spent;            /* of its share of that turn */
 };
 
 /* actor's strings are borrowed for the peer's life. */
 void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
                    size_t max_unread);
+
+void rpc_peer_done(struct rpc_peer *peer); /* its connection is closing */
 
 /* After bytes have gone to the peer: handles calls that were put off. True when there was one to handle. */
 bool rpc_peer_resume(struct rpc_peer *peer);
@@ -114,6 +119,12 @@ void rpc_server_state_changed(struct rpc_server *server); /* pipeline's on_state
 void rpc_server_expire(struct rpc_server *server);        /* now and then: ends calls whose deadline has passed */
 void rpc_server_shutdown(struct rpc_server *server);   /* ends streams; calls that come from now on get SHUTTING_DOWN */
 bool rpc_server_busy(const struct rpc_server *server); /* calls are open */
+
+/* A turn of the loop ends: peers whose calls wait for that are served one after the other, as far as a turn's share goes; while
+ * others are served, or changes are being written, only now and then. */
+void rpc_server_turn(struct rpc_server *server);
+/* Calls wait for a later turn, which should come in so many ms. */
+bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms);
 struct rpc_counters *rpc_server_counters(struct rpc_server *server);
 
 /* ---- For services ------------------------------------------------------------------------------------------------ */

@@ -24,6 +24,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 COLLECTION = re.compile(r"^(/api/v1|/apis/[^/]+/[^/]+)(/namespaces/[^/]+)?/[^/]+$")
 CONNECTED_CHECK_SECONDS = 0.05
+STOP_SECONDS = 0.1  # what is under way gets, before its connection is cut
 GONE = {"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410,
                                     "message": "too old resource version"}}
 
@@ -110,7 +111,7 @@ class FaultProxy:
         self.upstream = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=0), auto_decompress=False,
                                               timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
                                               skip_auto_headers=("Content-Type", "User-Agent", "Accept", "Accept-Encoding"))
-        self.runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        self.runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=STOP_SECONDS)
         await self.runner.setup()
         self.site = None
         await self._listen()
@@ -120,7 +121,8 @@ class FaultProxy:
         if self.tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*self.cluster.authority.issue_server(f"proxy-{self.port}"))
-        self.site = web.TCPSite(self.runner, "127.0.0.1", self.port, ssl_context=context, reuse_address=True)
+        self.site = web.TCPSite(self.runner, "127.0.0.1", self.port, ssl_context=context, reuse_address=True,
+                                shutdown_timeout=STOP_SECONDS)
         await self.site.start()
 
     async def _refuse(self):
@@ -283,11 +285,14 @@ class FaultProxy:
     async def _pass_while_connected(self, passage):
         """A process that is gone ends its watches: the API server is not left with them."""
         passing = asyncio.ensure_future(self._pass(passage))
-        while not passing.done():
-            await asyncio.wait({passing}, timeout=CONNECTED_CHECK_SECONDS)
-            if passage.request.transport is None:
-                passing.cancel()
-        return passing.result()
+        try:
+            while not passing.done():
+                await asyncio.wait({passing}, timeout=CONNECTED_CHECK_SECONDS)
+                if passage.request.transport is None:
+                    passing.cancel()
+            return passing.result()
+        finally:
+            passing.cancel()
 
     async def _pass(self, passage):
         with self.lock:

@@ -69,8 +69,11 @@ def hosts(request, kube):
 
 @pytest.fixture
 def host(hosts, kube):
-    """ipamd, ipam-watcher and ipam-status-writer, started, as the service accounts with the shipped roles."""
-    return hosts(kube).start()
+    """ipamd, ipam-watcher and ipam-status-writer, started, as the service accounts with the shipped roles, which must do."""
+    mark = kube.audit_mark()
+    yield hosts(kube).start()
+    entries = kube.audit(kube.watcher, mark) + kube.audit(kube.status_writer, mark)
+    assert not [entry for entry in entries if entry["status"] in (401, 403)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class KubeProcess(Process):
                 *map(str, options)]
 
     def more(self):
-        return []
+        return ["--events", str(self.daemon.events)]
 
 
 class Watcher(KubeProcess):
@@ -34,9 +34,6 @@ class Watcher(KubeProcess):
 class StatusWriter(KubeProcess):
     program = paths.STATUS_WRITER
     account = "status_writer"
-
-    def more(self):
-        return ["--events", str(self.daemon.events)]
 
 
 class Host:

@@ -1,7 +1,8 @@
 """Run as a program: becomes another user for good, then calls ipamd and prints what it got as JSON.
 
-as_user.py UID GID GROUPS SOCKET methods|changes|connect|connections N
+as_user.py UID GID GROUPS SOCKET methods|changes|connect|connections N|listen EVENTS
 """
+import contextlib
 import json
 import os
 import socket
@@ -87,6 +88,21 @@ def connect(path):
     except OSError as error:
         return {"error": type(error).__name__}
     return {"error": None}
+
+
+def listen(_path, events):
+    """Greets the bus as a subscriber; how many bytes it hears until it is closed, or has heard a whole tick."""
+    client, heard = socket.socket(socket.AF_UNIX), b""
+    client.settimeout(SECONDS)
+    client.connect(events)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        client.sendall(b"\0SP\0\0\x21\0\0")
+        while b"tick" not in heard:
+            more = client.recv(4096)
+            if not more:
+                break
+            heard += more
+    return {"bytes": len(heard), "ticks": heard.count(b"tick")}
 
 
 def connections(path, count):
