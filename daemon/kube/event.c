@@ -15,6 +15,7 @@
 #define BURST       25
 #define REFILL_MS   500 /* one more every so often */
 #define TIMEOUT_MS  3000
+#define CALLS_MAX   64  /* that wait or are under way: all others go first, and that may be for long */
 #define NAME_MAX_   230 /* of the object's name in the Event's, which may be 253 bytes long */
 
 /* An Event that was written, or is being written. */
@@ -184,7 +185,7 @@ void kube_event(struct kube_events *events, const struct kube_object_ref *object
 {
     uint64_t now = uv_now(events->timer.loop);
     char *key;
-    if (events->closing || !token_take(events, now)) {
+    if (events->closing || events->calls >= CALLS_MAX || !token_take(events, now)) {
         events->dropped++;
         return;
     }
