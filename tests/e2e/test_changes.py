@@ -166,6 +166,20 @@ def test_many_changes_in_quick_succession_end_where_the_last_one_says(two_pools,
     assert held(host) == ["10.2.0.77/32"]
 
 
+def test_a_pools_status_counts_what_it_lists_at_every_moment(kube, hosts, recorder):
+    hosts(kube, status_writer={"options": ("--pool-interval", 0)}).start()
+    names = [f"vip-{number}" for number in range(5)]
+    kube.apply([pool("a", "10.1.0.0/24"), pool("b", "10.2.0.0/24"), *(vip(name, "a") for name in names)])
+    for target in "babab":
+        for name in names:
+            kube.admin.patch("proxyvips", name, {"spec": {"poolRef": {"name": target}}})
+        wait_allocated(kube, **{target: 5, "ab".replace(target, ""): 0})
+    recorder.catch_up()
+    seen = [status.status for name in ("a", "b") for status in recorder.pool_statuses(name) if status.status]
+    assert len(seen) > 10
+    assert [status for status in seen if status["allocated"] != len(status.get("allocations", []))] == []
+
+
 # ---- Tests: deleted and created again
 
 def test_recreated_in_one_breath_it_has_one_address(two_pools, host, recorder):
