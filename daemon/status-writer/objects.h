@@ -56,7 +56,7 @@ struct object {
     uint64_t last_write; /* 0: none */
     uint64_t rest_until; /* not before: rate of a pool, back-off after an error */
     uint64_t calm_until; /* not before, unless ipamd has news: somebody keeps undoing us */
-    unsigned int attempts, strikes;
+    unsigned int attempts, strikes, apart;
 };
 
 struct objects;

@@ -7,11 +7,13 @@
 #include "pool_status.h"
 #include "vip_status.h"
 
+#define APART_MAX 25 /* then a status that does not agree with itself for a moment is better than an old one */
+
 const char *const turn_outcome_names[TURN_OUTCOMES] = {
-    [TURN_RIGHT] = "right",       [TURN_WRITTEN] = "written",     [TURN_BLOCKED] = "blocked",
-    [TURN_STALE] = "conflict",    [TURN_GONE] = "gone",           [TURN_BUSY] = "throttled",
-    [TURN_DEFERRED] = "deferred", [TURN_FORBIDDEN] = "forbidden", [TURN_FAILED] = "failed",
-    [TURN_REFUSED] = "refused",   [TURN_CANCELLED] = "cancelled",
+    [TURN_RIGHT] = "right",    [TURN_WRITTEN] = "written",   [TURN_BLOCKED] = "blocked",
+    [TURN_APART] = "apart",    [TURN_STALE] = "conflict",    [TURN_GONE] = "gone",
+    [TURN_BUSY] = "throttled", [TURN_DEFERRED] = "deferred", [TURN_FORBIDDEN] = "forbidden",
+    [TURN_FAILED] = "failed",  [TURN_REFUSED] = "refused",   [TURN_CANCELLED] = "cancelled",
 };
 
 struct turn {
@@ -195,6 +197,12 @@ static void work_out_pool(struct turn *turn, const Ipam__V1__Pool *pool)
     json_decref(seen);
 }
 
+/* Its counts come with the pool, its list is that of the claims. */
+static bool is_apart(const struct turn *turn, const Ipam__V1__GetPoolReply *reply)
+{
+    return reply->revision != follow_revision(turn->context->follow) && turn->object->apart < APART_MAX;
+}
+
 static void on_pool(const ProtobufCMessage *message, const struct ipam_error *error, void *user)
 {
     struct turn *turn = user;
@@ -206,6 +214,8 @@ static void on_pool(const ProtobufCMessage *message, const struct ipam_error *er
         turn_end(turn, error->reason == IPAM_REASON_CANCELLED ? TURN_CANCELLED : TURN_DEFERRED, error, 0);
     else if (!reply->pool)
         turn_end(turn, TURN_RIGHT, NULL, 0);
+    else if (is_apart(turn, reply))
+        turn_end(turn, TURN_APART, NULL, 0);
     else
         work_out_pool(turn, reply->pool);
 }

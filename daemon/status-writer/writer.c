@@ -12,6 +12,7 @@
 #include "watch.h"
 
 #define ECHO_MS       10000 /* a watch may bring what was before our own write for as long */
+#define APART_MS      20    /* changes are known a moment after ipamd has made them */
 #define BLOCKED_MS    1000  /* looked at again, if nothing says earlier that the way is free */
 #define FORGIVEN_MS   60000 /* one who undid us longer ago than that starts anew */
 #define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
@@ -348,7 +349,7 @@ static void after_written(struct writer *writer, const struct turn_report *repor
     object->strikes = !report->undone ? 0 : forgiven ? 1 : object->strikes + 1;
     object->calm_until = object->strikes ? now + kube_backoff(capped(object->strikes), 0) : 0;
     object->last_write = now ? now : 1;
-    object->attempts = 0;
+    object->attempts = object->apart = 0;
     tell(writer, report);
 }
 
@@ -356,7 +357,7 @@ static void after_right(struct writer *writer, const struct turn_report *report,
 {
     (void)writer;
     (void)now;
-    report->object->attempts = 0;
+    report->object->attempts = report->object->apart = 0;
 }
 
 static void retry(struct object *object, uint64_t now, const struct turn_report *report, unsigned int doublings)
@@ -381,6 +382,13 @@ static void after_stale(struct writer *writer, const struct turn_report *report,
 static void after_blocked(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
     objects_queue(writer->objects, report->object, now + BLOCKED_MS);
+}
+
+static void after_apart(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    report->object->apart++;
+    report->object->rest_until = 0;
+    objects_queue(writer->objects, report->object, now + APART_MS);
 }
 
 static void after_gone(struct writer *writer, const struct turn_report *report, uint64_t now)
@@ -446,10 +454,10 @@ static void after_cancelled(struct writer *writer, const struct turn_report *rep
 typedef void (*consequence)(struct writer *writer, const struct turn_report *report, uint64_t now);
 
 static const consequence consequences[TURN_OUTCOMES] = {
-    [TURN_RIGHT] = after_right,       [TURN_WRITTEN] = after_written,     [TURN_BLOCKED] = after_blocked,
-    [TURN_STALE] = after_stale,       [TURN_GONE] = after_gone,           [TURN_BUSY] = after_busy,
-    [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden, [TURN_FAILED] = after_failed,
-    [TURN_REFUSED] = after_refused,   [TURN_CANCELLED] = after_cancelled,
+    [TURN_RIGHT] = after_right,   [TURN_WRITTEN] = after_written,   [TURN_BLOCKED] = after_blocked,
+    [TURN_APART] = after_apart,   [TURN_STALE] = after_stale,       [TURN_GONE] = after_gone,
+    [TURN_BUSY] = after_busy,     [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden,
+    [TURN_FAILED] = after_failed, [TURN_REFUSED] = after_refused,   [TURN_CANCELLED] = after_cancelled,
 };
 
 static bool is_answer(enum turn_outcome outcome)

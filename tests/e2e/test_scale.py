@@ -46,7 +46,7 @@ def addresses(numbers):
 
 @pytest.mark.seconds(120)
 def test_a_pool_with_5000_allocations(kube, host, recorder):
-    kube.apply([pool("big", "10.0.0.0/19"), vip("web-vip", "big")])
+    kube.put([pool("big", "10.0.0.0/19"), vip("web-vip", "big")])
     kube.wait_bound("web-vip", "10.0.0.1/32")
     kube.wait_pool("big", allocated=1, available=8189)
     begun = time.monotonic()
@@ -64,7 +64,7 @@ def test_a_pool_with_5000_allocations(kube, host, recorder):
 
 @pytest.mark.seconds(120)
 def test_names_as_long_as_they_get_make_the_list_shorter(kube, host):
-    kube.apply(pool("big", "10.0.0.0/19"))
+    kube.put(pool("big", "10.0.0.0/19"))
     kube.wait_pool("big", reason="PoolReady")
     allocate_all(host, lambda n: f"{n:05}-".ljust(LONGEST_NAME, "x"))
     status = kube.wait_pool("big", 60, allocated=ALLOCATIONS)["status"]
