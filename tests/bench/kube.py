@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/integration"), str(ROOT / "tests/e2e")]
 
-from cluster.api import ApiError, path_of  # noqa: E402
+from cluster.api import path_of  # noqa: E402
 from cluster.cluster import Cluster, condition  # noqa: E402
 from cluster.objects import pool, vip  # noqa: E402
 from cluster.processes import Host  # noqa: E402
@@ -212,19 +212,26 @@ def live(cluster, client, count):
         return {"seconds": seconds, "create_s": created, **run.costs(cpu), **audited(cluster, mark)}
 
 
-def clean(cluster):
-    """Thousands of objects and Events take a while."""
-    for kind, namespace in (("proxyvips", ""), ("events", "default")):
-        with contextlib.suppress(ApiError):
-            cluster.admin.call("DELETE", path_of(kind, namespace=namespace), timeout=120)
-    cluster.clean()
+@contextlib.contextmanager
+def fresh_cluster():
+    """Every measurement begins with an empty API server of the same kind: thousands of objects take minutes to delete."""
+    cluster = Cluster()
+    try:
+        client = PlainClient(cluster.start(), cluster.novaedge)
+        cluster.apply(GRANT)
+        yield cluster, client
+    finally:
+        cluster.stop()
+        cluster.remove()
 
 
-def one_round(cluster, client, count):
+def one_round(count):
     found = {}
     for name, measure in (("yardstick", yardstick), ("backlog", backlog), ("live", live)):
-        found[name] = measure(cluster, client, count)
-        clean(cluster)
+        with fresh_cluster() as (cluster, client):
+            found[name] = measure(cluster, client, count)
+        say(f"  {name}: " + ", ".join(f"{key} {value:.1f}" for key, value in found[name].items() if key.endswith(("_s", "seconds"))
+                                      and not isinstance(value, dict)))
     return found
 
 
@@ -280,19 +287,10 @@ def options():
 def main():
     chosen = options()
     rounds = []
-    cluster = Cluster()
-    try:
-        client = PlainClient(cluster.start(), cluster.novaedge)
-        cluster.apply(GRANT)
-        for i in range(chosen.rounds):
-            found = one_round(cluster, client, chosen.vips)
-            rounds.append(found)
-            say(f"  round {i + 1}: plain creates {found['yardstick']['create_s']:.1f} s, plain patches {found['yardstick']['patch_s']:.1f} s, "
-                f"backlog {found['backlog']['seconds']:.1f} s, live {found['live']['seconds']:.1f} s")
-    finally:
-        cluster.stop()
-        cluster.remove()
-        protos.remove()
+    for i in range(chosen.rounds):
+        say(f"round {i + 1}")
+        rounds.append(one_round(chosen.vips))
+    protos.remove()
     show(rounds, chosen.vips)
     summary, aims = aims_of(rounds)
     finish({"cores": os.cpu_count(), "kernel": platform.release().split("-")[0], "vips": chosen.vips, "rounds": rounds,

@@ -19,12 +19,14 @@ WORKERS = 4
 WORK_PAUSE = 0.1  # of a worker between two of its acts, on average
 KILL_PAUSE = (0.3, 2.5)
 RECREATED_SHARE = 0.15  # of the creations are of a name that was there before
+MOVED_SHARE = 0.2  # of acts are followed by a move
 KEPT = 220  # VIPs at once, about
 
 # name, what it has, addresses of each family. "small" is too small for all that want one; the VIPs wait for their turn.
 POOLS = {"large": (("10.200.0.0/23",), 510), "small": (("10.201.0.0/27",), 30), "dual": (("10.202.0.0/25", "2001:db8::/120"), 126),
          "other": (("10.203.0.0/25",), 126)}
 FAMILIES = {"dual": "dual"}
+ROOMY = ("large", "other")
 
 
 # ---- Helpers
@@ -78,6 +80,21 @@ class World:
             self._delete(api, name)
         else:
             self._create(api, name, dice.choice(list(POOLS)))
+        self.busy.discard(name)
+        return self._move(api, dice)
+
+    def _move(self, api, dice):
+        """Now and then a VIP goes over to another pool that has room."""
+        with self.lock:
+            free = sorted(name for name, pool_name in self.there.items() if pool_name in ROOMY and name not in self.busy)
+            if not free or dice.random() > MOVED_SHARE:
+                return True
+            name = dice.choice(free)
+            self.busy.add(name)
+            self.once.discard(name)
+        target = ROOMY[1 - ROOMY.index(self.there[name])]
+        api.patch("proxyvips", name, {"spec": {"poolRef": {"name": target}}})
+        self.there[name] = target
         self.busy.discard(name)
         return True
 

@@ -123,9 +123,9 @@ def test_watches_that_break_as_soon_as_they_begin_are_begun_ever_more_slowly(thr
     rule = through.proxy.reset(verbs="watch")
     through.proxy.break_watches(mid_event=False)
     through.churn()
-    wait_for(lambda: rule.hits >= 20, "each of the four watches was tried five times", 30, lambda _: rule.hits)
-    assert time.monotonic() - begin > 1.5
-    assert through.proxy.busiest_second("watch", since=mark) <= 16
+    wait_for(lambda: rule.hits >= 24, "each of the four watches was tried six times", 30, lambda _: rule.hits)
+    assert time.monotonic() - begin > 1.2
+    assert through.proxy.busiest_second("watch", since=mark) <= 24
     through.proxy.well()
     through.finish(40)
 
@@ -190,11 +190,14 @@ def test_a_rotated_token_is_taken_up_and_an_expired_one_is_no_hot_loop(kube, hos
     through = Through(kube, hosts, proxy)
     parts = {through.host.watcher: kube.watcher, through.host.status_writer: kube.status_writer}
     for part, account in parts.items():
-        part.kubeconfig = account.kubeconfig(server=proxy.url, lifetime=12)
+        part.kubeconfig = account.kubeconfig(server=proxy.url, lifetime=6)
     through.start()
-    proxy.break_watches(mid_event=False)
-    wait_for(lambda: [seen for seen in proxy.requests() if seen.status == 401], "the old tokens are refused", 40,
-             lambda _: proxy.break_watches(mid_event=False))
+
+    def refused():
+        proxy.break_watches(mid_event=False)
+        return {seen.agent for seen in proxy.requests() if seen.status == 401}
+
+    wait_for(lambda: len(refused()) == 2, "the old tokens are refused", 40)
     mark = proxy.mark()
     through.churn()
     proxy.break_watches(mid_event=False)
@@ -212,7 +215,7 @@ def test_a_rotated_token_is_taken_up_and_an_expired_one_is_no_hot_loop(kube, hos
 def test_a_burst_of_refusals(through, status, retry_after):
     mark = through.proxy.mark()
     rules = [through.proxy.answer(status, retry_after=retry_after, verbs=verbs, times=times)
-             for verbs, times in ((("patch",), 12), (("watch", "list"), 8), (("create",), 4))]
+             for verbs, times in ((("patch",), 5), (("watch", "list"), 6), (("create",), 2))]
     through.proxy.break_watches(mid_event=False)
     through.churn()
     through.settle(60)
@@ -280,13 +283,17 @@ def test_lost_answers_are_no_reason_to_do_it_twice(through, recorder):
 
 def test_a_second_writer_that_replaces_statuses_all_the_time(through, kube, replacer):
     mark = through.proxy.mark()
+    through.proxy.delay(0.2, verbs="patch", path=VIPS)  # so that what it was worked out from is old when it arrives
+
+    def conflicts():
+        return replacer.conflicts + len([seen for seen in through.proxy.requests("patch", path=VIPS, since=mark) if seen.status == 409])
+
     for _ in range(4):
         through.churn()
         through.settle(40)
     through.remove(4)
     through.settle(40)
-    wait_for(lambda: replacer.conflicts >= 10 and replacer.written >= 200, "it has met us often", 30,
-             lambda _: (replacer.conflicts, replacer.written))
+    assert conflicts() >= 5 and replacer.written >= 50, (conflicts(), replacer.written)
     replacer.stop()
     through.settle()
     patches = through.proxy.count("patch", path=VIPS, since=mark)
