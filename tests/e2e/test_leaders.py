@@ -55,16 +55,19 @@ class Members:
         self.made += len(names)
         make_all(self.kube, [vip(name, "main") for name in names])
         agree(self.daemon, wait_agree(self.kube, bound=self.made, seconds=seconds))
+        wait_for(lambda: len(self.told()) >= self.made, "Events, which give way to status, tell of each", seconds, lambda _: self.told())
         return names
+
+    def told(self):
+        return sorted(e["involvedObject"]["name"] for e in self.kube.admin.items("events", "default")
+                      if e["reason"] == "AddressAllocated" and e.get("count", 1) == 1)
 
     def assert_written_once(self):
         """By the server's own log: each VIP's status was written once, and one Event tells of it."""
         done = [e for e in self.kube.audit(self.kube.status_writer, self.mark) if e["status"] < 300]
         statuses = sorted(e["name"] for e in done if e["resource"] == "proxyvips/status")
         assert statuses == [f"vip-{i:03}" for i in range(self.made)]
-        told = sorted(e["involvedObject"]["name"] for e in self.kube.admin.items("events", "default")
-                      if e["reason"] == "AddressAllocated" and e.get("count", 1) == 1)
-        assert told == statuses
+        assert self.told() == statuses
         finalizers = [e for e in self.kube.audit(self.kube.watcher, self.mark) if e["verb"] == "patch" and e["resource"] == "proxyippools"]
         assert len(finalizers) == 1
 
