@@ -283,6 +283,44 @@ def test_reader_that_takes_nothing_is_disconnected_in_time(daemons):
     daemon.wait_log("read nothing of its replies for longer than --stall-timeout allows")
 
 
+def test_reader_that_leaves_the_socket_full_is_disconnected_in_time(daemons):
+    """Whether the rest of an answer still waits in its call or stands at the socket's door: the sizes differ by less than
+    what may stand there."""
+    daemon = daemons().start("--stall-timeout", "1")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 230}", "p")) for n in range(1000)]:
+        call.result()
+    each = ipam.ListClaims(pb.ListClaimsRequest(page_size=1000)).ByteSize() / 1000
+    sizes = [int(size / each) for size in range(240_000, 320_000, 15_000)]
+    peers = [Peer(daemon) for _ in sizes]
+    window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
+    for peer, size in zip(peers, sizes):
+        listing = message(pb.ListClaimsRequest(page_size=size).SerializeToString())
+        peer.send(PREFACE + window + request(1, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, 1, listing))
+    eventually(lambda: daemon.log().count("read nothing of its replies for longer than --stall-timeout allows") == len(peers))
+    for peer in peers:
+        peer.close()
+
+
+def test_clients_that_hold_too_much_together_lose_the_one_that_has_most(daemons):
+    daemon = daemons().start("--max-buffered", "16777216")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(1000)]:
+        call.result()
+    window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
+    listing = message(pb.ListClaimsRequest(page_size=1000).SerializeToString())
+    peers = [Peer(daemon) for _ in range(3)]  # each is let have 8 MiB
+    for peer in peers:
+        peer.send(PREFACE + window + b"".join(request(n, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, n, listing)
+                                              for n in range(1, 101, 2)))
+    daemon.wait_log(r"disconnecting: .*requests and replies of all clients hold more than --max-buffered allows \(16777216 bytes\)")
+    assert status(ipam).counters.connections >= 3, "the others stay"
+    for peer in peers:
+        peer.close()
+
+
 # ---- Claims and names
 
 

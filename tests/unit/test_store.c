@@ -1,6 +1,7 @@
 /* The store when all is well: what was committed is there, after closing, after a crash, and as history. */
 #include "store_fixture.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -370,7 +371,8 @@ static void commit_until_killed(const char *dir, const struct world *start, int 
     }
 }
 
-static uint64_t run_and_kill(const char *dir, const struct world *world, unsigned int microseconds)
+/* `commits`: not before it has committed something, however busy the machine is. */
+static uint64_t run_and_kill(const char *dir, const struct world *world, unsigned int microseconds, bool commits)
 {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -379,6 +381,9 @@ static uint64_t run_and_kill(const char *dir, const struct world *world, unsigne
     if (child == 0)
         commit_until_killed(dir, world, ends[1]);
     close(ends[1]);
+    struct pollfd ready = {.fd = ends[0], .events = POLLIN};
+    if (commits)
+        assert_int_equal(poll(&ready, 1, 300000), 1);
     usleep(microseconds);
     kill(child, SIGKILL);
     int status;
@@ -396,7 +401,7 @@ static void killed_store_has_all_that_was_acknowledged(void **state)
     struct fixture *fixture = *state;
     struct world world = {0};
     for (unsigned int round = 0; round < CRASHES; round++) {
-        uint64_t acknowledged = run_and_kill(fixture->dir, &world, 20000 + round * 7919 % 60000);
+        uint64_t acknowledged = run_and_kill(fixture->dir, &world, 20000 + round * 7919 % 60000, round % 2 == 0);
         struct store *store = must_open(fixture->dir, 3000);
         struct arena arena;
         arena_init(&arena);
