@@ -224,6 +224,11 @@ static void buffered_shrink(struct connections *all)
     }
 }
 
+bool connections_crowded(const struct connections *all)
+{
+    return all->buffered > all->max_buffered / 2;
+}
+
 static void read_on(struct connection *connection);
 
 void connections_flush(struct connections *all)

@@ -41,8 +41,9 @@ struct connections {
 /* Takes the client that waits on the listener. */
 void connection_accept(struct connections *all, uv_stream_t *listener);
 
-void connection_wake(struct grpc_endpoint *endpoint); /* rpc_host.wake */
-void connections_flush(struct connections *all);      /* once per loop turn: sends what there is to send */
+void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
+bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */
+void connections_flush(struct connections *all);         /* once per loop turn: sends what there is to send */
 /* About once a second while there are any: ends those that take too long, or are idle. */
 void connections_sweep(struct connections *all);
 void connections_shutdown(struct connections *all); /* each finishes the calls it has, then closes */

@@ -85,10 +85,16 @@ static uint64_t host_monotonic_now(void *user)
     return uv_now(&daemon->loop) * 1000000;
 }
 
-static void host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
+static void *host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
 {
     struct daemon *daemon = user;
-    reads_add(&daemon->reads, run, done, arg);
+    return reads_add(&daemon->reads, run, done, arg);
+}
+
+static bool host_drop(void *user, void *work)
+{
+    struct daemon *daemon = user;
+    return reads_drop(&daemon->reads, work);
 }
 
 /* ---- Timers and wake-ups ----------------------------------------------------------------------------------------- */
@@ -248,7 +254,7 @@ static void on_prepare(uv_prepare_t *handle)
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
     pipeline_flush(&daemon->pipeline); /* calls that were put off may have been handled by now */
-    reads_turn(&daemon->reads, daemon->pipeline.counters.changes);
+    reads_turn(&daemon->reads, daemon->pipeline.counters.changes, connections_crowded(&daemon->connections));
     timers_arm(daemon);
     turn_again(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
@@ -367,7 +373,7 @@ static void rpc_init(struct daemon *daemon, struct store *store)
 {
     struct rpc_server_options rpc = {
         .version = IPAM_VERSION,
-        .host = {host_wall_now, host_monotonic_now, host_work, connection_wake, daemon},
+        .host = {host_wall_now, host_monotonic_now, host_work, host_drop, connection_wake, daemon},
         .store = store,
         .pipeline = &daemon->pipeline,
         .limits = daemon->limits->engine,

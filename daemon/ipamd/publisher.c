@@ -37,7 +37,8 @@ struct publisher {
     struct publisher_options options;
     pthread_t thread;
     atomic_uint_fast64_t n_greeted, revision;
-    atomic_bool left_out, stopping;
+    atomic_bool left_out; /* until the next tick, which says so */
+    atomic_bool stopping;
     pthread_mutex_t mutex; /* of `gathering` */
     struct frames *gathering;
     bool is_locked; /* the caller's: between publisher_reserve and publisher_commit */
@@ -184,7 +185,7 @@ static uint64_t flush(struct publisher *publisher)
     take(publisher);
     if (publisher->sending->size > 0)
         send_to_all(publisher, publisher->sending->bytes, publisher->sending->size);
-    if (atomic_exchange(&publisher->left_out, false))
+    if (publisher->left_out)
         tick_soon(publisher);
     if (publisher->stopping && !uv_is_closing((uv_handle_t *)&publisher->wake))
         publisher_close(publisher);
@@ -211,7 +212,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct publisher *publisher = timer->data;
     uint8_t frame[SP_FRAME_HEADER + EVENT_TICK_MAX];
-    publisher->tick_is_soon = false;
+    publisher->tick_is_soon = publisher->left_out = false;
     uint64_t revision = flush(publisher);
     size_t size = tick_frame(publisher, revision, frame);
     send_to_all(publisher, frame, size);

@@ -12,7 +12,8 @@
 struct read {
     uv_work_t request;
     struct reads *reads;
-    struct read *next;
+    TAILQ_ENTRY(read) link;
+    bool is_running;
     void (*run)(void *arg);
     void (*done)(void *arg);
     void *arg;
@@ -21,16 +22,25 @@ struct read {
 void reads_init(struct reads *reads, uv_loop_t *loop, uint64_t rate)
 {
     *reads = (struct reads){.loop = loop, .pause_ns = SECOND / rate};
-    reads->last = &reads->first;
+    TAILQ_INIT(&reads->waiting);
 }
 
-void reads_add(struct reads *reads, void (*run)(void *arg), void (*done)(void *arg), void *arg)
+struct read *reads_add(struct reads *reads, void (*run)(void *arg), void (*done)(void *arg), void *arg)
 {
     struct read *read = mem_alloc(sizeof *read);
     *read = (struct read){.reads = reads, .run = run, .done = done, .arg = arg};
     read->request.data = read;
-    *reads->last = read;
-    reads->last = &read->next;
+    TAILQ_INSERT_TAIL(&reads->waiting, read, link);
+    return read;
+}
+
+bool reads_drop(struct reads *reads, struct read *read)
+{
+    if (read->is_running)
+        return false;
+    TAILQ_REMOVE(&reads->waiting, read, link);
+    free(read);
+    return true;
 }
 
 static void read_run(uv_work_t *request)
@@ -50,10 +60,9 @@ static void read_done(uv_work_t *request, int status)
 
 static void read_start(struct reads *reads)
 {
-    struct read *read = reads->first;
-    reads->first = read->next;
-    if (!reads->first)
-        reads->last = &reads->first;
+    struct read *read = TAILQ_FIRST(&reads->waiting);
+    TAILQ_REMOVE(&reads->waiting, read, link);
+    read->is_running = true;
     reads->n_running++;
     uv_queue_work(reads->loop, &read->request, read_run, read_done);
 }
@@ -69,12 +78,13 @@ static void window_turn(struct reads *reads, uint64_t changes, uint64_t now)
     reads->window_changes = changes;
 }
 
-void reads_turn(struct reads *reads, uint64_t changes)
+void reads_turn(struct reads *reads, uint64_t changes, bool crowded)
 {
     uint64_t now = uv_hrtime();
     window_turn(reads, changes, now);
-    while (reads->first && reads->n_running < AT_ONCE &&
-           (!reads->is_busy || now - reads->started_at >= reads->pause_ns)) {
+    bool is_paced = reads->is_busy || crowded;
+    while (!TAILQ_EMPTY(&reads->waiting) && reads->n_running < AT_ONCE &&
+           (!is_paced || now - reads->started_at >= reads->pause_ns)) {
         reads->started_at = now;
         read_start(reads);
     }

@@ -321,6 +321,61 @@ def test_clients_that_hold_too_much_together_lose_the_one_that_has_most(daemons)
         peer.close()
 
 
+class Reader(Peer):
+    """Asks for a page of history as large as they come, and takes 64 KiB of it until it opens its window."""
+
+    def __init__(self, daemon):
+        super().__init__(daemon)
+        asked = message(pb.ListChangesRequest(limit=1000).SerializeToString())
+        self.send(HELLO + request(1, path="/ipam.v1.IPAM/ListChanges") + frame(DATA, END_STREAM, 1, asked))
+
+    def read_page(self):
+        more = struct.pack(">I", 0x7f000000)
+        self.send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, 1, more))
+        frames = self.read_frames(lambda it: it[0] == HEADERS and it[1] & END_STREAM)
+        page = b"".join(it[3] for it in frames if it[0] == DATA)
+        return pb.ListChangesReply.FromString(page[5:])
+
+
+@pytest.fixture
+def crowd(daemons):
+    """Makes readers; less than the pages of twenty may wait to be read."""
+    daemon = daemons().start("--max-buffered", "16777216", "--history-rate", "4")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/20"))
+    for call in [ipam.Allocate.future(allocate(f"vip-{n}-{'x' * 200}", "p")) for n in range(1000)]:
+        call.result()
+
+    def make(count):
+        before = status(ipam).counters.calls_total
+        readers = [Reader(daemon) for _ in range(count)]
+        eventually(lambda: status(ipam).counters.calls_total >= before + count)
+        return readers
+
+    yield daemon, make
+    assert "disconnecting" not in daemon.log()
+
+
+def test_history_is_read_no_faster_than_clients_take_it(crowd):
+    _, make = crowd
+    readers = make(80)
+    time.sleep(0.5)  # in which all pages could be read, and would fill the memory twice
+    for reader in readers:
+        assert len(reader.read_page().changes) == 1000
+        reader.close()
+
+
+def test_reads_of_history_whose_clients_have_gone_are_not_made(crowd):
+    daemon, make = crowd
+    readers = make(200)
+    for reader in readers[30:]:
+        reader.close()
+    page = daemon.ipam().ListChanges(pb.ListChangesRequest(limit=1), timeout=20 * SLOW)
+    assert page.revision == 1001
+    for reader in readers[:30]:
+        reader.close()
+
+
 # ---- Claims and names
 
 

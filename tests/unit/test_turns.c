@@ -135,7 +135,7 @@ static int setup(void **state)
     f->writer = writer_new(f->store, hash_key, wake, f);
     pipeline_init(&f->pipeline, engine, f->writer, nothing, f);
     struct rpc_server_options rpc = {.version = "1",
-                                     .host = {wall_now, monotonic_now, NULL, wake_nobody, f},
+                                     .host = {wall_now, monotonic_now, NULL, NULL, wake_nobody, f},
                                      .store = f->store,
                                      .pipeline = &f->pipeline};
     f->server = rpc_server_new(&rpc);

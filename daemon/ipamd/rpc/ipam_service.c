@@ -345,6 +345,7 @@ static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *me
  */
 struct history_read {
     struct rpc_call *call; /* NULL once the call is gone */
+    void *work;
     struct store *store;
     struct arena arena;
     struct store_query query;
@@ -433,6 +434,12 @@ static void history_run(void *arg)
         history_pack(read, &page);
 }
 
+static void history_free(struct history_read *read)
+{
+    arena_done(&read->arena);
+    free(read);
+}
+
 static void history_done(void *arg)
 {
     struct history_read *read = arg;
@@ -443,15 +450,17 @@ static void history_done(void *arg)
         else
             rpc_reply_bytes(read->call, read->reply, read->reply_size);
     }
-    arena_done(&read->arena);
-    free(read);
+    history_free(read);
 }
 
 /* The call ends before the read does: by its deadline, its client or its connection. */
 static void history_close(struct rpc_call *call)
 {
     struct history_read *read = rpc_user(call);
-    if (read)
+    const struct rpc_host *host = &rpc_server_options(rpc_call_server(call))->host;
+    if (read && host->drop(host->user, read->work))
+        history_free(read);
+    else if (read)
         read->call = NULL;
 }
 
@@ -483,8 +492,8 @@ static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *m
         .address = *request->address ? &read->address : NULL,
     };
     rpc_set_user(call, read);
-    rpc_expect(call, PAGE_BYTES);
-    server->host.work(server->host.user, history_run, history_done, read);
+    rpc_expect(call, PAGE_BYTES, sizeof *read + read->arena.held);
+    read->work = server->host.work(server->host.user, history_run, history_done, read);
 }
 
 /* ---- Status ------------------------------------------------------------------------------------------------------ */

@@ -28,6 +28,7 @@ struct rpc_call {
     const uint8_t *reply;   /* held until durable: this, or error */
     size_t reply_size;
     size_t held;         /* what the call counts for in its peer's `held` */
+    size_t expected;     /* the same for its `expected` */
     size_t request_size; /* bytes */
     struct ipam_error *error;
     bool finished; /* a status has been sent */
@@ -177,12 +178,19 @@ static void call_count(struct rpc_call *call, size_t held)
     call->held = held;
 }
 
-/* The call waits no longer, neither for the disk nor for its turn. */
+void rpc_expect(struct rpc_call *call, size_t size, size_t held)
+{
+    call_peer(call)->expected += size - call->expected;
+    call->expected = size;
+    call_count(call, held);
+}
+
+/* The call waits no longer, neither for the disk nor for its turn nor for an answer from elsewhere. */
 static void call_unhold(struct rpc_call *call)
 {
     pipeline_forget(&call->waiter);
     ring_remove(&call->put_off);
-    call_count(call, 0);
+    rpc_expect(call, 0, 0);
 }
 
 static void call_durable(struct waiter *waiter, const struct ipam_error *error)
@@ -248,11 +256,6 @@ void rpc_end(struct rpc_call *call)
 }
 
 /* ---- For services ------------------------------------------------------------------------------------------------ */
-
-void rpc_expect(struct rpc_call *call, size_t size)
-{
-    call_count(call, size);
-}
 
 struct arena *rpc_arena(struct rpc_call *call)
 {
@@ -326,7 +329,8 @@ void rpc_set_user(struct rpc_call *call, void *user)
 static bool peer_overloaded(struct rpc_call *call)
 {
     const struct rpc_peer *peer = call_peer(call);
-    return grpc_endpoint_unread(grpc_call_endpoint(call->stream)) + peer->held > peer->max_unread / 2;
+    size_t unread = grpc_endpoint_unread(grpc_call_endpoint(call->stream));
+    return unread + peer->held + peer->expected > peer->max_unread / 2;
 }
 
 static bool call_must_wait(struct rpc_call *call)

@@ -22,7 +22,8 @@ struct rpc_host {
     struct wall_time (*wall_now)(void *user);
     uint64_t (*monotonic_now)(void *user); /* ns */
     /* Runs run(arg) on a worker thread, when nothing better is to be done, and then done(arg) on the loop. */
-    void (*work)(void *user, void (*run)(void *arg), void (*done)(void *arg), void *arg);
+    void *(*work)(void *user, void (*run)(void *arg), void (*done)(void *arg), void *arg);
+    bool (*drop)(void *user, void *work); /* true: it had not begun, and neither run nor done will be called */
     /* An endpoint has something to send. */
     void (*wake)(struct grpc_endpoint *endpoint);
     void *user;
@@ -49,7 +50,8 @@ struct rpc_peer {
     struct actor actor; /* its method is filled per call */
     enum rpc_role role;
     size_t max_unread;       /* bytes of answers that may wait to be read by it */
-    size_t held;             /* bytes of answers that wait for the disk, and of requests that are put off */
+    size_t held;             /* bytes of answers that wait for the disk, and of requests that wait */
+    size_t expected;         /* bytes of answers that are being made elsewhere */
     const char *refused;     /* one client too many: its first call is answered so, and it goes; else NULL */
     struct rpc_ring put_off; /* calls that wait for it to catch up with reading, for the engine, or for a later turn */
     struct rpc_ring queued;  /* of the server's: its calls wait for a later turn; next is NULL while they don't */
@@ -141,8 +143,9 @@ void rpc_fail_now(struct rpc_call *call, const struct ipam_error *error);
 void rpc_send(struct rpc_call *call, const ProtobufCMessage *message); /* one more message of a stream, at once */
 void rpc_end(struct rpc_call *call);                                   /* ends a stream with OK */
 
-/* An answer of about so many bytes is being made elsewhere: until then it counts as one that waits for the client. */
-void rpc_expect(struct rpc_call *call, size_t size);
+/* An answer of about `size` bytes is being made elsewhere, for which `held` bytes are kept: until then further calls of the client
+ * wait as if it were there already. */
+void rpc_expect(struct rpc_call *call, size_t size, size_t held);
 
 struct arena *rpc_arena(struct rpc_call *call); /* lives as long as the call */
 /* For what a stream's message needs: it is emptied when the next message of any stream comes. A
