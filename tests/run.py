@@ -210,6 +210,7 @@ class PyTests:
     env: dict = dataclasses.field(default_factory=dict)
     timeout: int = 1200
     needs: tuple = ()  # functions that raise BuildFailed
+    workers: int = 1  # at once; where tests wait more than they compute, more than there are cores
 
     def run(self):
         for make in self.needs:
@@ -220,7 +221,7 @@ class PyTests:
             junit = Path(scratch) / "junit.xml"
             env = {**SANITIZER_ENV, **self.env, "IPAMD_BUILD": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
             command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", f"--junitxml={junit}",
-                       "-o", "junit_logging=all", *self.arguments]
+                       "-o", "junit_logging=all", *(["-n", str(self.workers)] if self.workers > 1 else []), *self.arguments]
             status, output = run(command, self.timeout, env)
             counts = read_junit(junit) if junit.exists() else Counts()
             notes = re.findall(r"^crash: .*$", junit.read_text(), re.M) if junit.exists() else []
@@ -324,21 +325,21 @@ SUITES = (
     Suite("unit", "each layer alone, in C", (CTests("release", NOT_MODEL),)),
     Suite("model", "a million random operations against a naive model", (CTests("release", r"model"),)),
     Suite("integration", "ipamd and ipamc as processes",
-          (PyTests("release", ["tests/integration", "--ignore=tests/integration/clients"]),)),
+          (PyTests("release", ["tests/integration", "--ignore=tests/integration/clients"], workers=2 * CORES),)),
     Suite("clients", "stock gRPC clients in Python and Node.js, libipam as installed",
           (PyTests("release", ["tests/integration/clients"]),)),
     Suite("crash", "kill -9 under load", (PyTests("release", ["tests/crash"]),)),
-    Suite("bus", "subscribers killed, stopped and left out under load", (PyTests("release", ["tests/bus"]),)),
+    Suite("bus", "subscribers killed, stopped and left out under load", (PyTests("release", ["tests/bus"], workers=CORES),)),
     Suite("asan", "all of the above under AddressSanitizer and UndefinedBehaviorSanitizer, the long ones shorter",
           (CTests("asan", r"", {"MODEL_OPS": "60000"}),
            PyTests("asan", ["tests/integration", "tests/crash", "tests/bus", "--ignore=tests/integration/test_run.py"],
-                   {"IPAMD_SLOW": "4", "CRASH_ROUNDS": "12", "BUS_SECONDS": "9"}))),
+                   {"IPAMD_SLOW": "4", "CRASH_ROUNDS": "12", "BUS_SECONDS": "9"}, workers=2 * CORES))),
     Suite("tsan", "store, loop and client under ThreadSanitizer",
           (CTests("tsan", LOOPS),
            PyTests("tsan", ["tests/integration", "tests/crash", "tests/bus", "-m", "threads"],
-                   {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "36"}))),
+                   {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "36"}, workers=2 * CORES))),
     Suite("e2e", "ipamd's Kubernetes processes against a real API server, with kubectl",
-          (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,)),)),
+          (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,), workers=CORES + 1),)),
     Suite("bench", "tables of figures beside their yardsticks", (Program("release", [PYTHON, "tests/bench/run.py"]),),
           default=False),
     Suite("bench-kube", "5,000 VIPs on a real API server, beside a plain client",

@@ -288,16 +288,20 @@ def test_a_second_writer_that_replaces_statuses_all_the_time(through, kube, repl
     def conflicts():
         return replacer.conflicts + len([seen for seen in through.proxy.requests("patch", path=VIPS, since=mark) if seen.status == 409])
 
-    for _ in range(4):
+    rounds = 0
+    while rounds < 4 or conflicts() < 5 or replacer.written < 50:  # who meets whom is a matter of chance
+        assert rounds < 40, (conflicts(), replacer.written)
         through.churn()
         through.settle(40)
+        rounds += 1
     through.remove(4)
     through.settle(40)
-    assert conflicts() >= 5 and replacer.written >= 50, (conflicts(), replacer.written)
+    wait_for(lambda: all("activeNode" in item["status"] for item in kube.admin.items("proxyvips")), "the second writer has had all")
     replacer.stop()
     through.settle()
+    new = 8 * rounds
     patches = through.proxy.count("patch", path=VIPS, since=mark)
-    assert patches <= 32 * 8, f"{patches} patches for 32 new VIPs"
+    assert patches <= new * 8, f"{patches} patches for {new} new VIPs"
     for item in kube.admin.items("proxyvips"):
         status = item["status"]
         assert status["activeNode"].startswith("node-") and status["announcingNodes"] == [status["activeNode"]]
