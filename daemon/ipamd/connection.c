@@ -9,7 +9,11 @@
 
 #include "log.h"
 
-#define READ_SIZE 16384 /* that a client is given in one turn of the loop: a busy one must not hold up the others */
+#define READ_SIZE       16384 /* that a client is given in one turn of the loop: a busy one must not hold up the others */
+#define FIRST_READ_SIZE 2048 /* nor must many that come at once, before they stand in line */
+/* A client whose bytes take longer than this stands in line before it reads on, and what all in that line take in one turn. */
+#define HEAVY_NS 250000
+#define TURN_NS  500000
 /* Clients past the limit that are kept until their first call, to be told why it fails; past these the door stays shut. */
 #define REFUSED_MAX 64
 /* Lines in the log about clients between two sweeps: a flood of broken ones must not become one of lines. */
@@ -43,7 +47,9 @@ struct connection {
     uv_write_t write;
     size_t write_size; /* bytes of the endpoint's output that `write` is sending; 0: none */
     bool dirty, broken;
-    bool paused; /* reads on in the next turn */
+    TAILQ_ENTRY(connection) line; /* in all->paused */
+    bool paused;
+    uint64_t turn, spent; /* ns in that turn: receiving, what that led to, and sending */
     char command[32];
 };
 
@@ -107,6 +113,8 @@ static void connection_close(struct connection *connection)
         return;
     if (connection->dirty)
         dirty_remove(connection);
+    if (connection->paused)
+        TAILQ_REMOVE(&all->paused, connection, line);
     *(connection->prev ? &connection->prev->next : &all->first) = connection->next;
     if (connection->next)
         connection->next->prev = connection->prev;
@@ -177,8 +185,8 @@ static void connection_flush(struct connection *connection)
         if (size == 0) {
             if (connection->broken || grpc_endpoint_done(connection->endpoint))
                 connection_close(connection);
-            else if (rpc_peer_resume(&connection->peer))
-                continue;
+            else
+                rpc_peer_resume(&connection->peer);
             return;
         }
         uv_buf_t buffer = uv_buf_init((char *)data, (unsigned int)size);
@@ -229,19 +237,30 @@ bool connections_crowded(const struct connections *all)
     return all->buffered > all->max_buffered / 2;
 }
 
-static void read_on(struct connection *connection);
+static void spend(struct connection *connection, uint64_t begin)
+{
+    if (connection->turn != connection->all->turn)
+        connection->spent = 0;
+    connection->turn = connection->all->turn;
+    connection->spent += uv_hrtime() - begin;
+}
+
+static void paused_read_on(struct connections *all);
 
 void connections_flush(struct connections *all)
 {
     while (all->dirty) {
         struct connection *connection = all->dirty;
+        uint64_t begin = uv_hrtime();
         all->dirty = connection->next_dirty;
         connection->dirty = false;
         connection_flush(connection);
         buffered_count(connection);
-        read_on(connection);
+        spend(connection, begin);
         buffered_shrink(all);
     }
+    paused_read_on(all);
+    all->turn++;
 }
 
 /* ---- Receiving --------------------------------------------------------------------------------------------------- */
@@ -249,8 +268,16 @@ void connections_flush(struct connections *all)
 static void buffer_lend(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     static char buffer[READ_SIZE]; /* one loop, one read at a time: consumed before the next is lent */
-    (void)handle, (void)suggested;
-    *ret = uv_buf_init(buffer, sizeof buffer);
+    const struct connection *connection = handle->data;
+    (void)suggested;
+    *ret = uv_buf_init(buffer, connection->endpoint ? READ_SIZE : FIRST_READ_SIZE);
+}
+
+static void read_pause(struct connection *connection)
+{
+    connection->paused = true;
+    TAILQ_INSERT_TAIL(&connection->all->paused, connection, line);
+    uv_read_stop((uv_stream_t *)&connection->pipe);
 }
 
 /* What a client has sent so far, and what is left of its turn. */
@@ -258,15 +285,18 @@ static void bytes_take(struct connection *connection, const uv_buf_t *buffer, si
 {
     struct connections *all = connection->all;
     struct ipam_error error;
+    uint64_t begin = uv_hrtime();
     if (!connection->endpoint)
         connection->endpoint = grpc_server_new(&all->limits, &rpc_callbacks, &connection->peer);
     if (grpc_endpoint_receive(connection->endpoint, (const uint8_t *)buffer->base, size, &error) < 0) {
         log_disconnecting(connection, &error);
         connection->broken = true; /* what it has still to say, a GOAWAY, goes out first */
         uv_read_stop((uv_stream_t *)&connection->pipe);
-    } else if (size == buffer->len) { /* there may be more, and libuv would go on for 32 times as much */
-        connection->paused = true;
-        uv_read_stop((uv_stream_t *)&connection->pipe);
+    } else {
+        spend(connection, begin);
+        if (size == buffer->len ||
+            connection->spent > HEAVY_NS) /* a full buffer: libuv would go on for 32 times as much */
+            read_pause(connection);
     }
     dirty_add(connection);
     buffered_count(connection);
@@ -285,13 +315,23 @@ static void bytes_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
     bytes_take(connection, buffer, (size_t)size);
 }
 
-static void read_on(struct connection *connection)
+/* As many as took a turn's time when they read last, and one at least: a thousand busy clients make no turn of a second. */
+static void paused_read_on(struct connections *all)
 {
-    if (!connection->paused || uv_is_closing((uv_handle_t *)&connection->pipe))
-        return;
-    connection->paused = false;
-    if (uv_read_start((uv_stream_t *)&connection->pipe, buffer_lend, bytes_read) < 0)
-        connection_close(connection);
+    uint64_t spent = 0;
+    while (!TAILQ_EMPTY(&all->paused) && spent < TURN_NS) {
+        struct connection *connection = TAILQ_FIRST(&all->paused);
+        TAILQ_REMOVE(&all->paused, connection, line);
+        connection->paused = false;
+        spent += connection->spent;
+        if (uv_read_start((uv_stream_t *)&connection->pipe, buffer_lend, bytes_read) < 0)
+            connection_close(connection);
+    }
+}
+
+bool connections_wait(const struct connections *all)
+{
+    return !TAILQ_EMPTY(&all->paused);
 }
 
 /* ---- Accepting --------------------------------------------------------------------------------------------------- */

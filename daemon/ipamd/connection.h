@@ -6,6 +6,7 @@
 #ifndef IPAMD_CONNECTION_H
 #define IPAMD_CONNECTION_H
 
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "access.h"
@@ -30,10 +31,12 @@ struct connections {
     size_t max_user;     /* of these, of one user */
     size_t max_buffered; /* bytes held for all of them */
     size_t buffered;
-    size_t refused;           /* that are past max and wait to be told so */
-    struct connection *first; /* all of them */
-    struct connection *dirty; /* those with something to send */
+    size_t refused;                  /* that are past max and wait to be told so */
+    struct connection *first;        /* all of them */
+    struct connection *dirty;        /* those with something to send */
+    TAILQ_HEAD(, connection) paused; /* those that have brought much and read on in turn */
     struct connection_user *users;
+    uint64_t turn;                /* of the loop */
     size_t lines, lines_left_out; /* said of clients since the last sweep */
     bool stopping;
 };
@@ -44,6 +47,7 @@ void connection_accept(struct connections *all, uv_stream_t *listener);
 void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
 bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */
 void connections_flush(struct connections *all);         /* once per loop turn: sends what there is to send */
+bool connections_wait(const struct connections *all);    /* some wait to read on: the loop should turn again at once */
 /* About once a second while there are any: ends those that take too long, or are idle. */
 void connections_sweep(struct connections *all);
 void connections_shutdown(struct connections *all); /* each finishes the calls it has, then closes */

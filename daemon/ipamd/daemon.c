@@ -22,7 +22,10 @@
 #define STORE_RETRY_MS    500
 #define CLIENTS_SWEEP_MS  1000
 #define ACCEPTS_A_TURN    8
-#define COOLING_WAIT_MAX  60000 /* ms: the wall clock may be set, so look again after a while */
+/* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
+#define ACCEPTS_A_MS     4
+#define ACCEPTS_BURST    1024
+#define COOLING_WAIT_MAX 60000 /* ms: the wall clock may be set, so look again after a while */
 
 /* The handles of the loop; all are closed together. */
 enum handle {
@@ -56,8 +59,9 @@ struct daemon {
     struct reads reads;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
-    unsigned int accepts; /* in this turn of the loop */
-    bool client_waits;    /* for the next turn, to be accepted */
+    unsigned int accepts;              /* in this turn of the loop */
+    uint64_t accepts_left, accepts_at; /* as of then, in ms */
+    bool client_waits;                 /* for the next turn, to be accepted */
     bool stopping, closed;
 };
 
@@ -212,13 +216,30 @@ static void finish(struct daemon *daemon)
         handle_close(daemon, (enum handle)i);
 }
 
+static bool client_is_due(struct daemon *daemon)
+{
+    uint64_t now = uv_now(&daemon->loop), left = daemon->accepts_left + (now - daemon->accepts_at) * ACCEPTS_A_MS;
+    daemon->accepts_left = left < ACCEPTS_BURST ? left : ACCEPTS_BURST;
+    daemon->accepts_at = now;
+    return daemon->accepts < ACCEPTS_A_TURN && daemon->accepts_left > 0;
+}
+
 /* libuv takes the next client off the queue when this one is accepted. */
-static void clients_accept(struct daemon *daemon)
+static void client_accept(struct daemon *daemon)
+{
+    daemon->client_waits = !client_is_due(daemon);
+    if (daemon->client_waits)
+        return;
+    daemon->accepts++;
+    daemon->accepts_left--;
+    connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
+}
+
+static void accepts_begin_anew(struct daemon *daemon)
 {
     daemon->accepts = 0;
     if (daemon->client_waits && !daemon->stopping)
-        connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
-    daemon->client_waits = false;
+        client_accept(daemon);
 }
 
 static void timers_arm(struct daemon *daemon)
@@ -239,8 +260,14 @@ static void on_turn(uv_timer_t *handle)
 
 static void turn_again(struct daemon *daemon)
 {
-    uint64_t wait;
-    if (rpc_server_waits(daemon->rpc, &wait))
+    uint64_t wait = UINT64_MAX, calls_wait;
+    if (rpc_server_waits(daemon->rpc, &calls_wait))
+        wait = calls_wait;
+    if (daemon->client_waits && !daemon->stopping && wait > 1)
+        wait = 1;
+    if (connections_wait(&daemon->connections))
+        wait = 0;
+    if (wait < UINT64_MAX)
         uv_timer_start(&daemon->handles[HANDLE_TURN].timer, on_turn, wait, 0);
 }
 
@@ -249,7 +276,7 @@ static void turn_again(struct daemon *daemon)
 static void on_prepare(uv_prepare_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    clients_accept(daemon);
+    accepts_begin_anew(daemon);
     rpc_server_turn(daemon->rpc);
     pipeline_flush(&daemon->pipeline);
     connections_flush(&daemon->connections);
@@ -265,11 +292,8 @@ static void on_prepare(uv_prepare_t *handle)
 /* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
 static void on_client(uv_stream_t *listener, int status)
 {
-    struct daemon *daemon = daemon_of(listener);
-    if (status == 0 && daemon->accepts++ < ACCEPTS_A_TURN)
-        connection_accept(&daemon->connections, listener);
-    else if (status == 0)
-        daemon->client_waits = true;
+    if (status == 0)
+        client_accept(daemon_of(listener));
     else
         log_warning("accept: %s, ignoring", uv_strerror(status));
 }
@@ -428,6 +452,7 @@ static void connections_init(struct daemon *daemon, uint64_t max)
         .max_user = options->max_user_connections,
         .max_buffered = options->max_buffered,
     };
+    TAILQ_INIT(&daemon->connections.paused);
 }
 
 /* Who may read the history may hear of it. On the publisher's thread. */

@@ -542,11 +542,11 @@ static const struct rpc_method methods[] = {
     {METHOD(ApplyPool, apply_pool), RPC_ROLE_ADMIN, 0, handle_apply_pool, NULL, NULL},
     {METHOD(DeletePool, delete_pool), RPC_ROLE_ADMIN, 0, handle_delete_pool, NULL, NULL},
     {METHOD(GetPool, get_pool), RPC_ROLE_READ, 0, handle_get_pool, NULL, NULL},
-    {METHOD(ListPools, list_pools), RPC_ROLE_READ, 0, handle_list_pools, NULL, NULL},
+    {METHOD(ListPools, list_pools), RPC_ROLE_READ, RPC_LARGE, handle_list_pools, NULL, NULL},
     {METHOD(Allocate, allocate), RPC_ROLE_ALLOCATE, 0, handle_allocate, NULL, NULL},
     {METHOD(Release, release), RPC_ROLE_ALLOCATE, 0, handle_release, NULL, NULL},
     {METHOD(GetClaims, get_claims), RPC_ROLE_READ, 0, handle_get_claims, NULL, NULL},
-    {METHOD(ListClaims, list_claims), RPC_ROLE_READ, 0, handle_list_claims, NULL, NULL},
+    {METHOD(ListClaims, list_claims), RPC_ROLE_READ, RPC_LARGE, handle_list_claims, NULL, NULL},
     {METHOD(ListChanges, list_changes), RPC_ROLE_READ, 0, handle_list_changes, NULL, history_close},
     {METHOD(GetStatus, get_status), RPC_ROLE_READ, 0, handle_get_status, NULL, NULL},
 };

@@ -12,7 +12,7 @@
 #define TURN_SHARE (128 * 1024)
 /* What a call costs besides its answer, in bytes of an answer that cost as much. */
 #define CALL_COST 1024
-/* How long those that wait are passed over while others have something to do. */
+/* How long those that wait are passed over while others have something to do, or had a moment ago. */
 #define PASSED_OVER_NS 5000000
 
 struct rpc_call {
@@ -59,9 +59,9 @@ struct rpc_server {
     struct rpc_ring calls;
     struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
     uint64_t turn;
-    size_t spent;         /* in this turn by calls that had waited */
-    size_t served;        /* calls in this turn that had not */
-    uint64_t resumed_at;  /* monotonic ns: calls that had waited were served */
+    size_t spent;         /* in this turn by large calls, and by those that had waited */
+    uint64_t resumed_at;  /* monotonic ns: such calls were served */
+    uint64_t served_at;   /* the same for others */
     struct route *routes; /* sorted by path */
     size_t n_routes;
     struct arena arena;   /* paths of routes, reflection index */
@@ -397,6 +397,14 @@ static void call_handle(struct rpc_call *call)
     share_spend(call_peer(call), CALL_COST + call->reply_size);
 }
 
+static void call_resume(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    call_handle(call);
+    server->spent += CALL_COST + call->reply_size;
+    server->resumed_at = call_host(call)->monotonic_now(call_host(call)->user);
+}
+
 void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
                    size_t max_unread)
 {
@@ -409,26 +417,28 @@ void rpc_peer_done(struct rpc_peer *peer)
     ring_remove(&peer->queued);
 }
 
-bool rpc_peer_resume(struct rpc_peer *peer)
+void rpc_peer_resume(struct rpc_peer *peer)
 {
-    struct rpc_server *server = peer->server;
-    bool handled = false;
-    while (has_put_off(peer) && !peer->queued.next) {
-        if (share_is_spent(peer) || server->spent >= TURN_SHARE) {
+    if (has_put_off(peer))
+        peer_queue(peer);
+}
+
+/* In order, until it must wait again: for a later turn, or for the peer to read. */
+static void peer_serve(struct rpc_peer *peer)
+{
+    while (has_put_off(peer)) {
+        if (share_is_spent(peer) || peer->server->spent >= TURN_SHARE) {
             peer_queue(peer);
-            return handled;
+            return;
         }
         struct rpc_call *call = (struct rpc_call *)((char *)peer->put_off.next - offsetof(struct rpc_call, put_off));
-        call_count(call, 0);
+        call_count(call, 0); /* it must not stand in its own way */
         if (call_must_wait(call)) {
             call_count(call, call->request_size);
-            return handled;
+            return;
         }
-        call_handle(call);
-        server->spent += CALL_COST + call->reply_size;
-        handled = true;
+        call_resume(call);
     }
-    return handled;
 }
 
 static bool has_queue(const struct rpc_server *server)
@@ -440,8 +450,8 @@ static bool has_queue(const struct rpc_server *server)
 static uint64_t queue_stands_back(const struct rpc_server *server)
 {
     const struct rpc_host *host = &server->options.host;
-    uint64_t since = host->monotonic_now(host->user) - server->resumed_at;
-    bool is_quiet = server->served == 0 && pipeline_idle(server->options.pipeline);
+    uint64_t now = host->monotonic_now(host->user), since = now - server->resumed_at;
+    bool is_quiet = now - server->served_at >= PASSED_OVER_NS && pipeline_idle(server->options.pipeline);
     return is_quiet || since >= PASSED_OVER_NS ? 0 : PASSED_OVER_NS - since;
 }
 
@@ -453,25 +463,31 @@ bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms)
 
 void rpc_server_turn(struct rpc_server *server)
 {
-    const struct rpc_host *host = &server->options.host;
-    bool stands_back = queue_stands_back(server) > 0;
     server->turn++;
-    server->spent = server->served = 0;
-    if (!has_queue(server) || stands_back)
+    server->spent = 0;
+    if (!has_queue(server) || queue_stands_back(server) > 0)
         return;
-    server->resumed_at = host->monotonic_now(host->user);
     while (has_queue(server) && server->spent < TURN_SHARE) {
         struct rpc_ring *first = server->queue.next;
         ring_remove(first);
-        rpc_peer_resume((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
+        peer_serve((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
     }
+}
+
+/* Whoever comes anew has no share that is spent, so those that wait and all turns together count as well. */
+static bool large_must_queue(const struct rpc_server *server)
+{
+    return has_queue(server) || server->spent >= TURN_SHARE || queue_stands_back(server) > 0;
 }
 
 /* Behind the peer's own calls that wait, too: they are handled in order. */
 static bool call_must_queue(struct rpc_call *call)
 {
     const struct rpc_peer *peer = call_peer(call);
-    return !(call->method->flags & RPC_ALWAYS) && (has_put_off(peer) || share_is_spent(peer) || call_must_wait(call));
+    if (call->method->flags & RPC_ALWAYS)
+        return false;
+    return has_put_off(peer) || share_is_spent(peer) || call_must_wait(call) ||
+           (call->method->flags & RPC_LARGE && large_must_queue(call->server));
 }
 
 static uint64_t deadline_of(const struct rpc_call *call)
@@ -601,14 +617,16 @@ static void on_end(struct grpc_call *stream, void *user)
         return;
     }
     call_count(call, 0); /* it must not stand in its own way */
-    if (!call_must_queue(call)) {
-        call->server->served++;
+    if (call_must_queue(call)) {
+        call_count(call, call->request_size);
+        ring_add(&call_peer(call)->put_off, &call->put_off);
+        peer_queue(call_peer(call));
+    } else if (call->method->flags & RPC_LARGE) {
+        call_resume(call);
+    } else {
+        call->server->served_at = call_host(call)->monotonic_now(call_host(call)->user);
         call_handle(call);
-        return;
     }
-    call_count(call, call->request_size);
-    ring_add(&call_peer(call)->put_off, &call->put_off);
-    peer_queue(call_peer(call));
 }
 
 static void on_close(struct grpc_call *stream, void *user)
@@ -677,7 +695,7 @@ static void calls_visit(struct rpc_server *server, void (*visit)(struct rpc_call
     }
 }
 
-static void call_resume(struct rpc_call *call, void *arg)
+static void call_look_again(struct rpc_call *call, void *arg)
 {
     (void)arg;
     if (call->put_off.next)
@@ -689,7 +707,7 @@ void rpc_server_state_changed(struct rpc_server *server)
     arena_reset(&server->scratch);
     health_changed(server);
     if (server->options.pipeline->state != PIPELINE_RELOADING)
-        calls_visit(server, call_resume, NULL);
+        calls_visit(server, call_look_again, NULL);
 }
 
 static void call_expire(struct rpc_call *call, void *arg)

@@ -65,8 +65,8 @@ void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struc
 
 void rpc_peer_done(struct rpc_peer *peer); /* its connection is closing */
 
-/* After bytes have gone to the peer: handles calls that were put off. True when there was one to handle. */
-bool rpc_peer_resume(struct rpc_peer *peer);
+/* After bytes have gone to the peer: calls that were put off until then have their turn soon. */
+void rpc_peer_resume(struct rpc_peer *peer);
 
 /* Connections are counted by the process. */
 struct rpc_counters {
@@ -78,6 +78,7 @@ struct rpc_counters {
 enum rpc_flags {
     RPC_STREAM = 1, /* the reply, and perhaps the request, is a stream; else the method is unary */
     RPC_ALWAYS = 2, /* is answered while the engine is being reloaded too */
+    RPC_LARGE = 4,  /* its answer takes long to make: one at a time, and not while others would wait for it */
 };
 
 struct rpc_method {
