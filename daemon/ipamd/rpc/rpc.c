@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <bsd/sys/tree.h>
 
 #include "record.h"
 #include "wire.h"
@@ -25,7 +26,9 @@ struct rpc_call {
     const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
     uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
     uint64_t complete_by;   /* the same for its request to have come; UINT64_MAX: none, or it has */
-    const uint8_t *reply;   /* held until durable: this, or error */
+    uint64_t due;           /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
+    RB_ENTRY(rpc_call) due_node; /* of the server's */
+    const uint8_t *reply;        /* held until durable: this, or error */
     size_t reply_size;
     size_t held;         /* what the call counts for in its peer's `held` */
     size_t expected;     /* the same for its `expected` */
@@ -47,6 +50,8 @@ const char *rpc_role_name(enum rpc_role role)
     return role_names[role];
 }
 
+RB_HEAD(calls_due, rpc_call);
+
 struct route {
     const char *path;
     const struct rpc_method *method;
@@ -57,6 +62,7 @@ struct rpc_server {
     struct wall_time started_at;
     struct rpc_counters counters;
     struct rpc_ring calls;
+    struct calls_due due;  /* those that may be late one day, the first one first */
     struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
     uint64_t turn;
     size_t spent;         /* in this turn by large calls, and by those that had waited */
@@ -490,6 +496,30 @@ static bool call_must_queue(struct rpc_call *call)
            (call->method->flags & RPC_LARGE && large_must_queue(call->server));
 }
 
+static int due_compare(const struct rpc_call *a, const struct rpc_call *b)
+{
+    if (a->due != b->due)
+        return a->due < b->due ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+RB_PROTOTYPE(calls_due, rpc_call, due_node, due_compare)
+RB_GENERATE(calls_due, rpc_call, due_node, due_compare)
+
+static void due_remove(struct rpc_call *call)
+{
+    if (call->due < UINT64_MAX)
+        RB_REMOVE(calls_due, &call->server->due, call);
+    call->due = UINT64_MAX;
+}
+
+static void due_add(struct rpc_call *call)
+{
+    call->due = call->deadline < call->complete_by ? call->deadline : call->complete_by;
+    if (call->due < UINT64_MAX)
+        RB_INSERT(calls_due, &call->server->due, call);
+}
+
 static uint64_t deadline_of(const struct rpc_call *call)
 {
     uint64_t timeout = grpc_call_timeout(call->stream);
@@ -554,6 +584,7 @@ static void on_request(struct grpc_call *stream, void *user)
 
     call->method = route_find(server, grpc_call_path(stream));
     call->complete_by = complete_by(call);
+    due_add(call);
     struct ipam_error error;
     if (call_admit(call, &error) == 0)
         return;
@@ -636,6 +667,7 @@ static void on_close(struct grpc_call *stream, void *user)
     if (call->method && call->method->close)
         call->method->close(call);
     call_unhold(call);
+    due_remove(call);
     ring_remove(&call->link);
 }
 
@@ -655,6 +687,7 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
     server->started_at = options->host.wall_now(options->host.user);
     server->calls.next = server->calls.prev = &server->calls;
     server->queue.next = server->queue.prev = &server->queue;
+    RB_INIT(&server->due);
     server->turn = 1;
     arena_init(&server->arena);
     arena_init(&server->scratch);
@@ -710,13 +743,10 @@ void rpc_server_state_changed(struct rpc_server *server)
         calls_visit(server, call_look_again, NULL);
 }
 
-static void call_expire(struct rpc_call *call, void *arg)
+static void call_expire(struct rpc_call *call, uint64_t now)
 {
-    const uint64_t *now = arg;
     struct ipam_error error;
-    if (call->finished || (call->deadline > *now && call->complete_by > *now))
-        return;
-    if (call->deadline <= *now)
+    if (call->deadline <= now)
         ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
                        call->method->name);
     else
@@ -729,7 +759,16 @@ static void call_expire(struct rpc_call *call, void *arg)
 void rpc_server_expire(struct rpc_server *server)
 {
     uint64_t now = server->options.host.monotonic_now(server->options.host.user);
-    calls_visit(server, call_expire, &now);
+    struct rpc_call *call;
+    while ((call = RB_MIN(calls_due, &server->due)) && call->due <= now) {
+        due_remove(call);
+        if (call->finished)
+            continue;
+        if (call->deadline <= now || call->complete_by <= now)
+            call_expire(call, now);
+        else /* its request has come since */
+            due_add(call);
+    }
 }
 
 static void call_stop(struct rpc_call *call, void *arg)
