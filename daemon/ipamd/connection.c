@@ -12,8 +12,9 @@
 #define READ_SIZE       16384 /* that a client is given in one turn of the loop: a busy one must not hold up the others */
 #define FIRST_READ_SIZE 2048 /* nor must many that come at once, before they stand in line */
 /* A client whose bytes take longer than this stands in line before it reads on, and what all in that line take in one turn. */
-#define HEAVY_NS 250000
+#define HEAVY_NS 1000000
 #define TURN_NS  500000
+#define LIGHT_NS 5000000 /* how long a client that brings little counts as being served */
 /* Clients past the limit that are kept until their first call, to be told why it fails; past these the door stays shut. */
 #define REFUSED_MAX 64
 /* Lines in the log about clients between two sweeps: a flood of broken ones must not become one of lines. */
@@ -48,8 +49,8 @@ struct connection {
     size_t write_size; /* bytes of the endpoint's output that `write` is sending; 0: none */
     bool dirty, broken;
     TAILQ_ENTRY(connection) line; /* in all->paused */
-    bool paused;
-    uint64_t turn, spent; /* ns in that turn: receiving, what that led to, and sending */
+    bool paused, is_heavy;        /* it stood in line when it brought bytes the last time */
+    uint64_t turn, spent;         /* ns in that turn: receiving, what that led to, and sending */
     char command[32];
 };
 
@@ -115,6 +116,8 @@ static void connection_close(struct connection *connection)
         dirty_remove(connection);
     if (connection->paused)
         TAILQ_REMOVE(&all->paused, connection, line);
+    if (all->light == connection)
+        all->light = NULL;
     *(connection->prev ? &connection->prev->next : &all->first) = connection->next;
     if (connection->next)
         connection->next->prev = connection->prev;
@@ -242,7 +245,9 @@ static void spend(struct connection *connection, uint64_t begin)
     if (connection->turn != connection->all->turn)
         connection->spent = 0;
     connection->turn = connection->all->turn;
-    connection->spent += uv_hrtime() - begin;
+    uint64_t spent = uv_hrtime() - begin;
+    connection->spent += spent;
+    connection->all->heavy_spent += connection->is_heavy ? spent : 0;
 }
 
 static void paused_read_on(struct connections *all);
@@ -273,6 +278,12 @@ static void buffer_lend(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     *ret = uv_buf_init(buffer, connection->endpoint ? READ_SIZE : FIRST_READ_SIZE);
 }
 
+static void light_note(const struct connection *connection)
+{
+    connection->all->light = connection;
+    connection->all->light_at = uv_hrtime();
+}
+
 static void read_pause(struct connection *connection)
 {
     connection->paused = true;
@@ -294,9 +305,11 @@ static void bytes_take(struct connection *connection, const uv_buf_t *buffer, si
         uv_read_stop((uv_stream_t *)&connection->pipe);
     } else {
         spend(connection, begin);
-        if (size == buffer->len ||
-            connection->spent > HEAVY_NS) /* a full buffer: libuv would go on for 32 times as much */
+        connection->is_heavy = size == buffer->len || connection->spent > HEAVY_NS;
+        if (connection->is_heavy) /* a full buffer: libuv would go on for 32 times as much */
             read_pause(connection);
+        else
+            light_note(connection);
     }
     dirty_add(connection);
     buffered_count(connection);
@@ -315,10 +328,22 @@ static void bytes_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
     bytes_take(connection, buffer, (size_t)size);
 }
 
+/* ns that those in line must still stand back: while others are served they take half of the time. */
+static uint64_t line_stands_back(const struct connections *all, uint64_t now)
+{
+    uint64_t due = all->heavy_at + 2 * all->heavy_spent;
+    bool is_alone = now - all->light_at > LIGHT_NS || all->light == TAILQ_FIRST(&all->paused);
+    return is_alone || now >= due ? 0 : due - now;
+}
+
 /* As many as took a turn's time when they read last, and one at least: a thousand busy clients make no turn of a second. */
 static void paused_read_on(struct connections *all)
 {
-    uint64_t spent = 0;
+    uint64_t now = uv_hrtime(), spent = 0;
+    if (TAILQ_EMPTY(&all->paused) || line_stands_back(all, now) > 0)
+        return;
+    all->heavy_at = now;
+    all->heavy_spent = 0;
     while (!TAILQ_EMPTY(&all->paused) && spent < TURN_NS) {
         struct connection *connection = TAILQ_FIRST(&all->paused);
         TAILQ_REMOVE(&all->paused, connection, line);
@@ -329,8 +354,9 @@ static void paused_read_on(struct connections *all)
     }
 }
 
-bool connections_wait(const struct connections *all)
+bool connections_wait(const struct connections *all, uint64_t *ret_ms)
 {
+    *ret_ms = (line_stands_back(all, uv_hrtime()) + 999999) / 1000000;
     return !TAILQ_EMPTY(&all->paused);
 }
 

@@ -36,8 +36,11 @@ struct connections {
     struct connection *dirty;        /* those with something to send */
     TAILQ_HEAD(, connection) paused; /* those that have brought much and read on in turn */
     struct connection_user *users;
-    uint64_t turn;                /* of the loop */
-    size_t lines, lines_left_out; /* said of clients since the last sweep */
+    uint64_t turn;                  /* of the loop */
+    uint64_t heavy_at, heavy_spent; /* ns: those in line read on last, and what they took since */
+    const struct connection *light; /* that brought little */
+    uint64_t light_at;              /* ns: when the last one did */
+    size_t lines, lines_left_out;   /* said of clients since the last sweep */
     bool stopping;
 };
 
@@ -47,7 +50,8 @@ void connection_accept(struct connections *all, uv_stream_t *listener);
 void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
 bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */
 void connections_flush(struct connections *all);         /* once per loop turn: sends what there is to send */
-bool connections_wait(const struct connections *all);    /* some wait to read on: the loop should turn again at once */
+/* Some wait in line to read on: the loop should turn again in so many ms. */
+bool connections_wait(const struct connections *all, uint64_t *ret_ms);
 /* About once a second while there are any: ends those that take too long, or are idle. */
 void connections_sweep(struct connections *all);
 void connections_shutdown(struct connections *all); /* each finishes the calls it has, then closes */

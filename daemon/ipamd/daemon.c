@@ -260,13 +260,13 @@ static void on_turn(uv_timer_t *handle)
 
 static void turn_again(struct daemon *daemon)
 {
-    uint64_t wait = UINT64_MAX, calls_wait;
-    if (rpc_server_waits(daemon->rpc, &calls_wait))
-        wait = calls_wait;
+    uint64_t wait = UINT64_MAX, ms;
+    if (rpc_server_waits(daemon->rpc, &ms))
+        wait = ms;
+    if (connections_wait(&daemon->connections, &ms) && ms < wait)
+        wait = ms;
     if (daemon->client_waits && !daemon->stopping && wait > 1)
         wait = 1;
-    if (connections_wait(&daemon->connections))
-        wait = 0;
     if (wait < UINT64_MAX)
         uv_timer_start(&daemon->handles[HANDLE_TURN].timer, on_turn, wait, 0);
 }

@@ -26,7 +26,7 @@ static const struct grpc_limits limits = {
 struct client {
     struct rpc_peer peer;
     struct grpc_endpoint *here, *there;
-    size_t answers;
+    size_t answers, late; /* OK; DEADLINE_EXCEEDED */
 };
 
 struct fixture {
@@ -69,7 +69,9 @@ static void wake_nobody(struct grpc_endpoint *endpoint)
 static void on_status(struct grpc_call *call, const struct grpc_status *status, void *user)
 {
     (void)call;
-    ((struct client *)user)->answers += status->code == IPAM_STATUS_OK;
+    struct client *client = user;
+    client->answers += status->code == IPAM_STATUS_OK;
+    client->late += status->code == IPAM_STATUS_DEADLINE_EXCEEDED;
 }
 
 static void client_init(struct fixture *f, struct client *client)
@@ -180,17 +182,22 @@ static bool bytes_move(struct grpc_endpoint *from, struct grpc_endpoint *to)
 /* As the process does it: what was put off is looked at again when all is sent. */
 static void client_run(struct client *client)
 {
-    while (bytes_move(client->here, client->there) || bytes_move(client->there, client->here) ||
-           rpc_peer_resume(&client->peer))
+    while (bytes_move(client->here, client->there) || bytes_move(client->there, client->here))
         continue;
+    rpc_peer_resume(&client->peer);
+}
+
+static void call_within(struct client *client, const char *path, const ProtobufCMessage *request, uint64_t timeout)
+{
+    uint8_t bytes[256];
+    struct grpc_call *call = grpc_call_start(client->here, path, timeout, NULL, 0, NULL);
+    assert_non_null(call);
+    grpc_call_send(call, bytes, protobuf_c_message_pack(request, bytes), true);
 }
 
 static void call(struct client *client, const char *path, const ProtobufCMessage *request)
 {
-    uint8_t bytes[256];
-    struct grpc_call *call = grpc_call_start(client->here, path, GRPC_NO_DEADLINE, NULL, 0, NULL);
-    assert_non_null(call);
-    grpc_call_send(call, bytes, protobuf_c_message_pack(request, bytes), true);
+    call_within(client, path, request, GRPC_NO_DEADLINE);
 }
 
 static void ask_for_pages(struct client *client, int count)
@@ -246,7 +253,7 @@ static void those_who_ask_for_little_are_served_in_between(void **state)
     assert_int_equal(f->heavy.answers, 2);
     for (size_t i = 1; i <= 3; i++) {
         ask_for_little(&f->light);
-        assert_int_equal(f->light.answers, i);
+        assert_int_equal(f->light.answers, i); /* at once */
         assert_true(rpc_server_waits(f->server, &wait));
         assert_int_equal(wait, 5);
         turn(f);
@@ -266,10 +273,58 @@ static void those_who_wait_take_turns(void **state)
     ask_for_pages(&f->light, 4);
     for (size_t answers = 1; answers <= 4; answers++) {
         assert_int_equal(f->heavy.answers, answers);
-        assert_int_equal(f->light.answers, answers);
+        assert_int_equal(f->light.answers, answers - 1);
         turn(f);
         turn(f);
     }
+    assert_int_equal(f->light.answers, 4);
+}
+
+/* Whoever comes anew, too: else a client would only have to connect again. */
+static void a_large_answer_is_not_made_while_others_are_served(void **state)
+{
+    struct fixture *f = *state;
+    turn(f);
+    ask_for_pages(&f->heavy, 1);
+    assert_int_equal(f->heavy.answers, 1); /* there was nobody else */
+    turn(f);
+    ask_for_little(&f->light);
+    ask_for_pages(&f->heavy, 1);
+    turn(f);
+    assert_int_equal(f->heavy.answers, 1);
+    f->now += 5000000;
+    ask_for_little(&f->light);
+    ask_for_pages(&f->heavy, 1);
+    turn(f);
+    assert_int_equal(f->heavy.answers, 2); /* one, as in each turn */
+    f->now += 5000000;
+    turn(f);
+    assert_int_equal(f->heavy.answers, 3);
+}
+
+static void calls_end_when_their_deadline_has_passed(void **state)
+{
+    struct fixture *f = *state;
+    static const uint64_t timeouts[] = {3000000, 1000000, 2000000, GRPC_NO_DEADLINE};
+    Ipam__V1__ListClaimsRequest request = IPAM__V1__LIST_CLAIMS_REQUEST__INIT;
+    turn(f);
+    ask_for_pages(&f->heavy, 1);
+    ask_for_little(&f->light);
+    for (size_t i = 0; i < sizeof timeouts / sizeof *timeouts; i++)
+        call_within(&f->light, "/ipam.v1.IPAM/ListClaims", &request.base, timeouts[i]);
+    client_run(&f->light);
+    assert_int_equal(f->light.late, 0);
+    for (size_t late = 0; late <= 3; late++) {
+        rpc_server_expire(f->server);
+        client_run(&f->light);
+        assert_int_equal(f->light.late, late);
+        f->now += 1000000;
+    }
+    f->now += 1000000000;
+    rpc_server_expire(f->server);
+    turn(f);
+    assert_int_equal(f->light.late, 3);
+    assert_int_equal(f->light.answers, 2); /* the little one, and the one that may wait for ever */
 }
 
 static void a_connection_that_goes_waits_no_longer(void **state)
@@ -289,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_answers_are_made_one_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(those_who_ask_for_little_are_served_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(those_who_wait_take_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_answer_is_not_made_while_others_are_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(calls_end_when_their_deadline_has_passed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_goes_waits_no_longer, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
