@@ -139,7 +139,8 @@ static int setup(void **state)
     struct rpc_server_options rpc = {.version = "1",
                                      .host = {wall_now, monotonic_now, NULL, NULL, wake_nobody, f},
                                      .store = f->store,
-                                     .pipeline = &f->pipeline};
+                                     .pipeline = &f->pipeline,
+                                     .request_timeout = 1500000};
     f->server = rpc_server_new(&rpc);
     claims_make(f);
     client_init(f, &f->heavy);
