@@ -264,6 +264,8 @@ static struct kube_call *call_new(struct kube_client *client, const struct kube_
         .body = call->body,
         .timeout_ms = request->timeout_ms ? request->timeout_ms : timeout,
         .is_stream = is_stream,
+        .may_send = strcmp(request->method, "GET") != 0 ? client->options.may_write : NULL,
+        .user = client->options.user,
     };
     call->background = request->background && !is_stream;
     call->bytes.max = client->options.max_response;

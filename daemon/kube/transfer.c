@@ -171,6 +171,21 @@ static void message_set(struct transfer *transfer, const struct transfer_request
     curl_easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
+static int before_request(void *user, char *address, char *local, int port, int local_port)
+{
+    const struct transfer_request *request = user;
+    (void)address, (void)local, (void)port, (void)local_port;
+    return request->may_send(request->user) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+static void permission_set(struct transfer *transfer, const struct transfer_request *request)
+{
+    if (!request->may_send)
+        return;
+    curl_easy_setopt(transfer->easy, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, request);
+}
+
 void transfer_init(struct transfer *transfer, const struct kube_config *config, const struct credentials *credentials,
                    const char *user_agent, const struct transfer_request *request)
 {
@@ -184,6 +199,7 @@ void transfer_init(struct transfer *transfer, const struct kube_config *config, 
     credentials_set(transfer, config, credentials);
     patience_set(transfer, request);
     message_set(transfer, request);
+    permission_set(transfer, request);
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
@@ -212,6 +228,9 @@ int transfer_check(const struct transfer *transfer, CURLcode result, const struc
         return 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &begun);
     int length = (int)strcspn(request->path, "?");
+    if (result == CURLE_ABORTED_BY_CALLBACK)
+        return ipam_error_set(reterr, IPAM_REASON_CANCELLED, "%s %.*s was given up before it was sent", request->method,
+                              length, request->path);
     if (result == CURLE_OPERATION_TIMEDOUT && begun > 0 && request->is_stream)
         return ipam_error_set(reterr, IPAM_REASON_DEADLINE_EXCEEDED, "%s %.*s: nothing came from %s for %u s",
                               request->method, length, request->path, config->server, request->timeout_ms / 1000);

@@ -20,14 +20,17 @@ struct transfer_request {
     const char *method, *path, *content_type;
     const char *body; /* JSON text, kept by the caller until transfer_done; NULL: none */
     uint32_t timeout_ms;
-    bool is_stream; /* timeout_ms is how long nothing may come */
+    bool is_stream;               /* timeout_ms is how long nothing may come */
+    bool (*may_send)(void *user); /* asked when there is a connection, right before the request leaves; NULL: it may */
+    void *user;
 };
 
 void transfer_init(struct transfer *transfer, const struct kube_config *config, const struct credentials *credentials,
-                   const char *user_agent, const struct transfer_request *request);
+                   const char *user_agent,
+                   const struct transfer_request *request); /* request: kept until transfer_done */
 void transfer_done(struct transfer *transfer);
 
-/* What became of it. -1: API_UNREACHABLE or DEADLINE_EXCEEDED. */
+/* What became of it. -1: API_UNREACHABLE, DEADLINE_EXCEEDED, or CANCELLED by may_send. */
 int transfer_check(const struct transfer *transfer, CURLcode result, const struct kube_config *config,
                    const struct transfer_request *request, struct ipam_error *reterr);
 
