@@ -307,7 +307,7 @@ class Program:
 # ---- Suites -------------------------------------------------------------------------------------------------------
 
 NOT_MODEL = r"^(?!.*model)"
-LOOPS = r"store|writer|client|loop|channel"
+LOOPS = r"store$|writer|client|loop|channel"
 
 
 @dataclasses.dataclass
