@@ -353,6 +353,14 @@ static void unknown_event(struct kube_watch *watch)
     trouble(watch, &error);
 }
 
+/* A watch that brought something was no failure, however soon it ended: a busy API server closes those that it can't serve. */
+static void revision_note(struct kube_watch *watch, const char *revision)
+{
+    if (strcmp(revision, watch->revision) != 0)
+        watch->attempt = 0;
+    text_set(&watch->revision, revision);
+}
+
 /* The version is noted last: what was not dealt with comes again. */
 static void on_line(const json_t *event, void *user)
 {
@@ -371,7 +379,7 @@ static void on_line(const json_t *event, void *user)
     else
         events[i].take(watch, object);
     if (!watch->closing && watch->revision && revision)
-        text_set(&watch->revision, revision);
+        revision_note(watch, revision);
 }
 
 static void on_open(void *user)

@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 static const struct option_row rows[] = {
-    {"max-writes", "N", OPTION_NUMBER, offsetof(struct writer_options, max_writes), "32", 1, 1024, NULL,
+    {"max-writes", "N", OPTION_NUMBER, offsetof(struct writer_options, max_writes), "64", 1, 1024, NULL,
      "status writes under way at once"},
     {"pool-interval", "MS", OPTION_NUMBER, offsetof(struct writer_options, pool_interval), "1000", 0, 3600000, NULL,
      "milliseconds between two writes of one pool's status"},

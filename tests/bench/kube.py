@@ -34,7 +34,7 @@ from report import aim, finish, say, table  # noqa: E402
 from servers import memory_of  # noqa: E402
 
 OUTPUT = Path(os.environ.get("BENCH_KUBE_JSON", ROOT / "build/bench-kube.json"))
-CONNECTIONS = 32  # of the plain client: as many as the status-writer's --max-writes
+CONNECTIONS = 64  # of the plain client: as many as the status-writer's --max-writes
 POOL = pool("bench", "10.0.0.0/19")
 CAPACITY = 8190
 PATIENCE_SECONDS = 300

@@ -407,6 +407,13 @@ def test_a_server_that_closes_every_watch_at_once_is_no_hot_loop(servers, probes
     assert len(server.at) <= 7, "back-off doubles from 125 ms at least"
 
 
+def test_watches_that_end_soon_but_bring_something_are_begun_anew_soon(servers, probes):
+    server = servers(listing(), *[watch(event("ADDED", item(f"i{n}", f"u{n}", str(11 + n)))) for n in range(12)], hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("i11")
+    assert len(server.at) >= 13 and max(b - a for a, b in zip(server.at[1:], server.at[2:13])) < 5
+
+
 def test_retry_after_of_a_list_is_kept(servers, probes):
     server = servers(answer(503, {}, "Retry-After: 1"), listing(), hold())
     probe = probes(server, "watch", "/x")
