@@ -36,7 +36,7 @@ static void defaults_are_those_of_the_manual(void **state)
     struct writer_options options;
     struct ipam_error error;
     assert_int_equal(parse(NULL, NULL, &options, &error), 0);
-    assert_int_equal(options.max_writes, 32);
+    assert_int_equal(options.max_writes, 64);
     assert_int_equal(options.pool_interval, 1000);
 }
 
