@@ -28,7 +28,6 @@ from cluster.api import path_of  # noqa: E402
 from cluster.cluster import Cluster, condition  # noqa: E402
 from cluster.objects import pool, vip  # noqa: E402
 from cluster.processes import Host  # noqa: E402
-from harness import protos  # noqa: E402
 from harness.paths import BUILD  # noqa: E402
 from report import aim, finish, say, table  # noqa: E402
 from servers import memory_of  # noqa: E402
@@ -290,7 +289,6 @@ def main():
     for i in range(chosen.rounds):
         say(f"round {i + 1}")
         rounds.append(one_round(chosen.vips))
-    protos.remove()
     show(rounds, chosen.vips)
     summary, aims = aims_of(rounds)
     finish({"cores": os.cpu_count(), "kernel": platform.release().split("-")[0], "vips": chosen.vips, "rounds": rounds,

@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import grpc  # noqa: E402
 
-from harness import protos  # noqa: E402
 from harness.errors import Refusal  # noqa: E402
 from harness.protos import ipam as pb, ipam_grpc, reflection, reflection_grpc  # noqa: E402
 from harness.requests import allocate, release  # noqa: E402
@@ -123,7 +122,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        protos.remove()
+    main()

@@ -5,7 +5,6 @@ import signal
 
 import pytest
 
-from harness import protos
 from harness.daemon import Daemon
 from harness.paths import SLOW
 
@@ -15,10 +14,6 @@ TEST_SECONDS = 60
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: run under ThreadSanitizer too")
     config.addinivalue_line("markers", "seconds(n): how long the test may take, instead of a minute")
-
-
-def pytest_unconfigure(config):
-    protos.remove()
 
 
 @pytest.hookimpl(hookwrapper=True)

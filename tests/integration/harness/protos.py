@@ -28,10 +28,6 @@ def generate():
     google.__path__.append(f"{OUT}/google")
 
 
-def remove():
-    shutil.rmtree(OUT, ignore_errors=True)
-
-
 generate()
 ipam = importlib.import_module("ipam_pb2")
 ipam_grpc = importlib.import_module("ipam_pb2_grpc")
@@ -42,3 +38,4 @@ health_grpc = importlib.import_module("health.v1.health_pb2_grpc")
 reflection = {version: importlib.import_module(f"reflection.{version}.reflection_pb2") for version in ("v1", "v1alpha")}
 reflection_grpc = {version: importlib.import_module(f"reflection.{version}.reflection_pb2_grpc")
                    for version in ("v1", "v1alpha")}
+shutil.rmtree(OUT)  # all is loaded
