@@ -11,8 +11,7 @@
 
 #define READ_SIZE       16384 /* that a client is given in one turn of the loop: a busy one must not hold up the others */
 #define FIRST_READ_SIZE 2048 /* nor must many that come at once, before they stand in line */
-/* A client whose bytes take longer than this stands in line before it reads on, and what all in that line take in one turn. */
-#define HEAVY_NS 1000000
+/* What those take in one turn that stand in line, because they had more to bring than that. */
 #define TURN_NS  500000
 #define LIGHT_NS 5000000 /* how long a client that brings little counts as being served */
 /* Clients past the limit that are kept until their first call, to be told why it fails; past these the door stays shut. */
@@ -305,7 +304,7 @@ static void bytes_take(struct connection *connection, const uv_buf_t *buffer, si
         uv_read_stop((uv_stream_t *)&connection->pipe);
     } else {
         spend(connection, begin);
-        connection->is_heavy = size == buffer->len || connection->spent > HEAVY_NS;
+        connection->is_heavy = size == buffer->len;
         if (connection->is_heavy) /* a full buffer: libuv would go on for 32 times as much */
             read_pause(connection);
         else

@@ -3,40 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <bsd/sys/tree.h>
 
+#include "internal.h"
 #include "record.h"
 #include "wire.h"
-
-/* What a peer is served in one turn of the loop before its further calls wait, and what all that wait are served in one: bytes
- * of answers. Others' calls take turns with a client that asks for large ones. */
-#define TURN_SHARE (128 * 1024)
-/* What a call costs besides its answer, in bytes of an answer that cost as much. */
-#define CALL_COST 1024
-/* How long those that wait are passed over while others have something to do, or had a moment ago. */
-#define PASSED_OVER_NS 5000000
-
-struct rpc_call {
-    struct rpc_ring link;    /* all open calls of the server; first member */
-    struct rpc_ring put_off; /* of the peer's; next is NULL while it is not */
-    struct waiter waiter;
-    struct rpc_server *server;
-    struct grpc_call *stream;
-    const struct rpc_method *method;
-    const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
-    uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
-    uint64_t complete_by;   /* the same for its request to have come; UINT64_MAX: none, or it has */
-    uint64_t due;           /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
-    RB_ENTRY(rpc_call) due_node; /* of the server's */
-    const uint8_t *reply;        /* held until durable: this, or error */
-    size_t reply_size;
-    size_t held;         /* what the call counts for in its peer's `held` */
-    size_t expected;     /* the same for its `expected` */
-    size_t request_size; /* bytes */
-    struct ipam_error *error;
-    bool finished; /* a status has been sent */
-    void *user;
-};
 
 static const char *const role_names[RPC_ROLES] = {
     [RPC_ROLE_NONE] = "none",
@@ -50,30 +20,9 @@ const char *rpc_role_name(enum rpc_role role)
     return role_names[role];
 }
 
-RB_HEAD(calls_due, rpc_call);
-
 struct route {
     const char *path;
     const struct rpc_method *method;
-};
-
-struct rpc_server {
-    struct rpc_server_options options;
-    struct wall_time started_at;
-    struct rpc_counters counters;
-    struct rpc_ring calls;
-    struct calls_due due;  /* those that may be late one day, the first one first */
-    struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
-    uint64_t turn;
-    size_t spent;         /* in this turn by large calls, and by those that had waited */
-    uint64_t resumed_at;  /* monotonic ns: such calls were served */
-    uint64_t served_at;   /* the same for others */
-    struct route *routes; /* sorted by path */
-    size_t n_routes;
-    struct arena arena;   /* paths of routes, reflection index */
-    struct arena scratch; /* rpc_scratch */
-    const struct reflection *reflection;
-    bool stopping;
 };
 
 static const struct rpc_service *const services[] = {
@@ -118,16 +67,6 @@ static const struct rpc_method *route_find(const struct rpc_server *server, cons
 
 /* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
-static const struct rpc_host *call_host(const struct rpc_call *call)
-{
-    return &call->server->options.host;
-}
-
-static void call_wake(struct rpc_call *call)
-{
-    call_host(call)->wake(grpc_call_endpoint(call->stream));
-}
-
 static uint8_t *message_pack(struct arena *arena, const ProtobufCMessage *message, size_t *ret_size)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
@@ -154,34 +93,6 @@ static void call_finish_reply(struct rpc_call *call, const uint8_t *reply, size_
     grpc_call_send(call->stream, reply, size, true);
     grpc_call_finish_ok(call->stream);
     call_wake(call);
-}
-
-static struct rpc_peer *call_peer(const struct rpc_call *call)
-{
-    return grpc_endpoint_user(grpc_call_endpoint(call->stream));
-}
-
-static void ring_add(struct rpc_ring *ring, struct rpc_ring *link)
-{
-    link->prev = ring->prev;
-    link->next = ring;
-    link->prev->next = link->next->prev = link;
-}
-
-static void ring_remove(struct rpc_ring *link)
-{
-    if (!link->next)
-        return;
-    link->prev->next = link->next;
-    link->next->prev = link->prev;
-    link->next = link->prev = NULL;
-}
-
-static void call_count(struct rpc_call *call, size_t held)
-{
-    struct rpc_peer *peer = call_peer(call);
-    peer->held += held - call->held;
-    call->held = held;
 }
 
 void rpc_expect(struct rpc_call *call, size_t size, size_t held)
@@ -329,23 +240,6 @@ void rpc_set_user(struct rpc_call *call, void *user)
 
 /* ---- A call's way ------------------------------------------------------------------------------------------------ */
 
-/* A client that pipelines faster than it reads, or than the disk writes, has its further calls put off at half of the limit:
- * so only one who never reads a stream of ours ever reaches the limit itself. Its bytes are read on, because what lets us send
- * (WINDOW_UPDATE) is among them. */
-static bool peer_overloaded(struct rpc_call *call)
-{
-    const struct rpc_peer *peer = call_peer(call);
-    size_t unread = grpc_endpoint_unread(grpc_call_endpoint(call->stream));
-    return unread + peer->held + peer->expected > peer->max_unread / 2;
-}
-
-static bool call_must_wait(struct rpc_call *call)
-{
-    if (call->method->flags & RPC_ALWAYS)
-        return false;
-    return rpc_pipeline(call)->state == PIPELINE_RELOADING || peer_overloaded(call);
-}
-
 /* Bytes of a message as a request; NULL: they are none, and the call is answered so. */
 static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena *arena, const uint8_t *message,
                                             size_t size)
@@ -364,32 +258,7 @@ static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena 
     return request;
 }
 
-static void share_spend(struct rpc_peer *peer, size_t size)
-{
-    struct rpc_server *server = peer->server;
-    if (peer->turn != server->turn)
-        peer->spent = 0;
-    peer->turn = server->turn;
-    peer->spent += size;
-}
-
-static bool share_is_spent(const struct rpc_peer *peer)
-{
-    return peer->turn == peer->server->turn && peer->spent >= TURN_SHARE;
-}
-
-static void peer_queue(struct rpc_peer *peer)
-{
-    if (!peer->queued.next)
-        ring_add(&peer->server->queue, &peer->queued);
-}
-
-static bool has_put_off(const struct rpc_peer *peer)
-{
-    return peer->put_off.next != &peer->put_off;
-}
-
-static void call_handle(struct rpc_call *call)
+void call_handle(struct rpc_call *call)
 {
     const struct pipeline *pipeline = rpc_pipeline(call);
     call_unhold(call);
@@ -400,142 +269,6 @@ static void call_handle(struct rpc_call *call)
     const ProtobufCMessage *request = request_read(call, rpc_arena(call), call->request, call->request_size);
     if (request)
         call->method->handle(call, request);
-    share_spend(call_peer(call), CALL_COST + call->reply_size);
-}
-
-static void call_resume(struct rpc_call *call)
-{
-    struct rpc_server *server = call->server;
-    call_handle(call);
-    server->spent += CALL_COST + call->reply_size;
-    server->resumed_at = call_host(call)->monotonic_now(call_host(call)->user);
-}
-
-void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
-                   size_t max_unread)
-{
-    *peer = (struct rpc_peer){.server = server, .actor = *actor, .role = role, .max_unread = max_unread};
-    peer->put_off.next = peer->put_off.prev = &peer->put_off;
-}
-
-void rpc_peer_done(struct rpc_peer *peer)
-{
-    ring_remove(&peer->queued);
-}
-
-void rpc_peer_resume(struct rpc_peer *peer)
-{
-    if (has_put_off(peer))
-        peer_queue(peer);
-}
-
-/* In order, until it must wait again: for a later turn, or for the peer to read. */
-static void peer_serve(struct rpc_peer *peer)
-{
-    while (has_put_off(peer)) {
-        if (share_is_spent(peer) || peer->server->spent >= TURN_SHARE) {
-            peer_queue(peer);
-            return;
-        }
-        struct rpc_call *call = (struct rpc_call *)((char *)peer->put_off.next - offsetof(struct rpc_call, put_off));
-        call_count(call, 0); /* it must not stand in its own way */
-        if (call_must_wait(call)) {
-            call_count(call, call->request_size);
-            return;
-        }
-        call_resume(call);
-    }
-}
-
-static bool has_queue(const struct rpc_server *server)
-{
-    return server->queue.next != &server->queue;
-}
-
-/* ns that those in the queue must still stand back: a page takes a ms to make, and a write three turns. */
-static uint64_t queue_stands_back(const struct rpc_server *server)
-{
-    const struct rpc_host *host = &server->options.host;
-    uint64_t now = host->monotonic_now(host->user), since = now - server->resumed_at;
-    bool is_quiet = now - server->served_at >= PASSED_OVER_NS && pipeline_idle(server->options.pipeline);
-    return is_quiet || since >= PASSED_OVER_NS ? 0 : PASSED_OVER_NS - since;
-}
-
-bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms)
-{
-    *ret_ms = (queue_stands_back(server) + 999999) / 1000000;
-    return has_queue(server);
-}
-
-void rpc_server_turn(struct rpc_server *server)
-{
-    server->turn++;
-    server->spent = 0;
-    if (!has_queue(server) || queue_stands_back(server) > 0)
-        return;
-    while (has_queue(server) && server->spent < TURN_SHARE) {
-        struct rpc_ring *first = server->queue.next;
-        ring_remove(first);
-        peer_serve((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
-    }
-}
-
-/* Whoever comes anew has no share that is spent, so those that wait and all turns together count as well. */
-static bool large_must_queue(const struct rpc_server *server)
-{
-    return has_queue(server) || server->spent >= TURN_SHARE || queue_stands_back(server) > 0;
-}
-
-/* Behind the peer's own calls that wait, too: they are handled in order. */
-static bool call_must_queue(struct rpc_call *call)
-{
-    const struct rpc_peer *peer = call_peer(call);
-    if (call->method->flags & RPC_ALWAYS)
-        return false;
-    return has_put_off(peer) || share_is_spent(peer) || call_must_wait(call) ||
-           (call->method->flags & RPC_LARGE && large_must_queue(call->server));
-}
-
-static int due_compare(const struct rpc_call *a, const struct rpc_call *b)
-{
-    if (a->due != b->due)
-        return a->due < b->due ? -1 : 1;
-    return a < b ? -1 : a > b;
-}
-
-RB_PROTOTYPE(calls_due, rpc_call, due_node, due_compare)
-RB_GENERATE(calls_due, rpc_call, due_node, due_compare)
-
-static void due_remove(struct rpc_call *call)
-{
-    if (call->due < UINT64_MAX)
-        RB_REMOVE(calls_due, &call->server->due, call);
-    call->due = UINT64_MAX;
-}
-
-static void due_add(struct rpc_call *call)
-{
-    call->due = call->deadline < call->complete_by ? call->deadline : call->complete_by;
-    if (call->due < UINT64_MAX)
-        RB_INSERT(calls_due, &call->server->due, call);
-}
-
-static uint64_t deadline_of(const struct rpc_call *call)
-{
-    uint64_t timeout = grpc_call_timeout(call->stream);
-    if (timeout == GRPC_NO_DEADLINE)
-        return UINT64_MAX;
-    uint64_t now = call_host(call)->monotonic_now(call_host(call)->user);
-    return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
-}
-
-/* A stream's messages come when they come. */
-static uint64_t complete_by(const struct rpc_call *call)
-{
-    uint64_t timeout = call->server->options.request_timeout;
-    if (timeout == 0 || !call->method || call->method->flags & RPC_STREAM)
-        return UINT64_MAX;
-    return call_host(call)->monotonic_now(call_host(call)->user) + timeout;
 }
 
 static int refuse_role(const struct rpc_call *call, struct ipam_error *reterr)
@@ -577,14 +310,12 @@ static void on_request(struct grpc_call *stream, void *user)
     call->server = server;
     call->stream = stream;
     call->waiter.done = call_durable;
-    call->deadline = deadline_of(call);
     ring_add(&server->calls, &call->link);
     grpc_call_set_user(stream, call);
     server->counters.calls++;
 
     call->method = route_find(server, grpc_call_path(stream));
-    call->complete_by = complete_by(call);
-    due_add(call);
+    deadline_begin(call);
     struct ipam_error error;
     if (call_admit(call, &error) == 0)
         return;
@@ -647,17 +378,7 @@ static void on_end(struct grpc_call *stream, void *user)
         rpc_fail_now(call, &error);
         return;
     }
-    call_count(call, 0); /* it must not stand in its own way */
-    if (call_must_queue(call)) {
-        call_count(call, call->request_size);
-        ring_add(&call_peer(call)->put_off, &call->put_off);
-        peer_queue(call_peer(call));
-    } else if (call->method->flags & RPC_LARGE) {
-        call_resume(call);
-    } else {
-        call->server->served_at = call_host(call)->monotonic_now(call_host(call)->user);
-        call_handle(call);
-    }
+    call_take_turn(call);
 }
 
 static void on_close(struct grpc_call *stream, void *user)
@@ -667,7 +388,7 @@ static void on_close(struct grpc_call *stream, void *user)
     if (call->method && call->method->close)
         call->method->close(call);
     call_unhold(call);
-    due_remove(call);
+    deadline_forget(call);
     ring_remove(&call->link);
 }
 
@@ -741,34 +462,6 @@ void rpc_server_state_changed(struct rpc_server *server)
     health_changed(server);
     if (server->options.pipeline->state != PIPELINE_RELOADING)
         calls_visit(server, call_look_again, NULL);
-}
-
-static void call_expire(struct rpc_call *call, uint64_t now)
-{
-    struct ipam_error error;
-    if (call->deadline <= now)
-        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED, "deadline exceeded: %s was not answered in time",
-                       call->method->name);
-    else
-        ipam_error_set(&error, IPAM_REASON_DEADLINE_EXCEEDED,
-                       "deadline exceeded: the request of %s stayed half sent for longer than --stall-timeout allows",
-                       call->method->name);
-    rpc_fail_now(call, &error);
-}
-
-void rpc_server_expire(struct rpc_server *server)
-{
-    uint64_t now = server->options.host.monotonic_now(server->options.host.user);
-    struct rpc_call *call;
-    while ((call = RB_MIN(calls_due, &server->due)) && call->due <= now) {
-        due_remove(call);
-        if (call->finished)
-            continue;
-        if (call->deadline <= now || call->complete_by <= now)
-            call_expire(call, now);
-        else /* its request has come since */
-            due_add(call);
-    }
 }
 
 static void call_stop(struct rpc_call *call, void *arg)
