@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness.daemon import die_with_parent
+from harness.children import child
 from harness.history import Chain
 from harness.paths import BUILD, SLOW
 from harness.protos import ipam as pb
@@ -44,9 +44,9 @@ class Follower:
 
     def start(self, *arguments):
         assert self.process is None or self.process.poll() is not None, "started twice"
-        self.process = subprocess.Popen(
-            [str(BUILD / "tests/follow"), str(self.daemon.socket), str(self.daemon.events), str(self.path), *arguments],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.process = child(
+            [BUILD / "tests/follow", self.daemon.socket, self.daemon.events, self.path, *arguments],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         return self
 
     def kill9(self):
@@ -109,8 +109,7 @@ def history_of(ipam):
 
 
 def start_load(daemon, log, seed):
-    return subprocess.Popen([str(BUILD / "tests/crash_load"), str(daemon.socket), str(log), str(seed)],
-                            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    return child([BUILD / "tests/crash_load", daemon.socket, log, seed], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Storm:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.daemon import die_with_parent
+from harness.children import child
 from harness.history import Chain
 from harness.paths import BUILD, SLOW
 from harness.protos import ipam as pb
@@ -100,8 +100,7 @@ class Acknowledged:
 
 
 def start_load(daemon, log, seed):
-    return subprocess.Popen([str(BUILD / "tests/crash_load"), str(daemon.socket), str(log), str(seed)],
-                            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+    return child([BUILD / "tests/crash_load", daemon.socket, log, seed], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def end_load(load):

@@ -14,7 +14,8 @@ import time
 import grpc
 import pytest
 
-from harness.daemon import Notifications, die_with_parent
+from harness.children import child
+from harness.daemon import Notifications
 from harness.paths import IPAMC, IPAMD, SLOW
 from harness.waiting import eventually
 from harness.protos import ipam as pb
@@ -255,8 +256,8 @@ def test_notifications_are_not_waited_for_without_systemd(tmp_path):
     """Without NOTIFY_SOCKET it starts and stops as well."""
     environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
     with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen([str(IPAMD), "--socket", tmp_path / "s", "--events", tmp_path / "e", "--state-dir",
-                                    tmp_path / "state"], env=environment, stderr=log, preexec_fn=die_with_parent)
+        process = child([IPAMD, "--socket", tmp_path / "s", "--events", tmp_path / "e", "--state-dir", tmp_path / "state"],
+                        env=environment, stderr=log)
     end = time.monotonic() + 20 * SLOW
     while not (tmp_path / "s").exists():
         assert process.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 import yaml
 
-from harness.daemon import die_with_parent
+from harness.children import child
 from harness.paths import IPAMC, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
@@ -24,9 +24,9 @@ class Watcher:
 
     def __init__(self, daemon, *arguments, stdout=None):
         self.files = [tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")]
-        self.process = subprocess.Popen(
-            [IPAMC, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=stdout or self.files[0], stderr=self.files[1],
-            env={**os.environ, "IPAMD_SOCKET": str(daemon.socket), "IPAMD_EVENTS": str(daemon.events)}, preexec_fn=die_with_parent)
+        self.process = child(
+            [IPAMC, *arguments], stdin=subprocess.DEVNULL, stdout=stdout or self.files[0], stderr=self.files[1],
+            env={**os.environ, "IPAMD_SOCKET": str(daemon.socket), "IPAMD_EVENTS": str(daemon.events)})
 
     def read(self, file):
         file.seek(0)

@@ -9,7 +9,7 @@ import requests
 
 from cluster import paths
 from cluster.api import new_session
-from harness.daemon import die_with_parent
+from harness.children import child
 from harness.paths import SLOW
 
 AUDIT_POLICY = """\
@@ -54,8 +54,7 @@ class Server:
     def start(self, wait=True):
         assert self.process is None or self.process.poll() is not None, f"{self.name} started twice"
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(word) for word in self.command()], cwd=self.folder,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            self.process = child(self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_ready()
         return self

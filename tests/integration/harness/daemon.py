@@ -1,6 +1,5 @@
 """Our programs as processes, ipamd first of all: started and waited for by its own READY=1, stopped, killed, and read for sanitizer reports."""
 import contextlib
-import ctypes
 import os
 import re
 import select
@@ -15,16 +14,13 @@ from pathlib import Path
 
 import grpc
 
+from harness.children import child
 from harness.paths import IPAMC, IPAMD, SLOW
 from harness.protos import ipam_grpc
 
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
+# gRPC shuts itself down when the last channel goes, and aborts at times if calls were cancelled just before: one stays open.
+KEPT = grpc.insecure_channel("unix:/nonexistent")
 REPORTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
-
-
-def die_with_parent():
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Notifications:
@@ -90,9 +86,9 @@ class Process:
         self.notifications = Notifications(self.folder / "notify")
         self.killed_on_purpose = False
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = child(
                 [*wrap, *self.command(*options)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "NOTIFY_SOCKET": self.notifications.path, **(env or {})}, preexec_fn=die_with_parent)
+                env={**os.environ, "NOTIFY_SOCKET": self.notifications.path, **(env or {})})
         if ready and not self.wait_ready(timeout):
             raise AssertionError(f"{self.name} did not get ready\n{self.log()}")
         return self

@@ -6,15 +6,15 @@ import subprocess
 import threading
 import time
 
-from harness.daemon import REPORTS, die_with_parent
+from harness.children import child
+from harness.daemon import REPORTS
 from harness.paths import SLOW
 
 
 class Lines:
     def __init__(self, command, env=None):
-        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})},
-                                        preexec_fn=die_with_parent)
+        self.process = child(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             env={**os.environ, **(env or {})})
         self.seen = []
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
