@@ -306,9 +306,10 @@ def test_metrics_and_readiness_tell_what_is_held_back(kube, daemon, watch, watch
     wait_claims(daemon, {"web": ["10.200.0.1/32"]})
     wait_for(lambda: ask(daemon.folder / "health.sock", "/readyz")[0] == 200, "it is ready", 15,
              lambda _: ask(daemon.folder / "health.sock", "/readyz"))
-    metrics = ask(daemon.folder / "health.sock", "/metrics")[1]
-    assert 'ipam_watcher_objects{kind="ProxyVIP",outcome="bound"} 1' in metrics
-    assert "ipam_watcher_syncs_total 1" in metrics
+    wait_for(lambda: 'ipam_watcher_objects{kind="ProxyVIP",outcome="bound"} 1' in ask(daemon.folder / "health.sock", "/metrics")[1],
+             "the VIP is counted, as it is a moment after ipamd has the claim",
+             show=lambda _: ask(daemon.folder / "health.sock", "/metrics")[1])
+    assert "ipam_watcher_syncs_total 1" in ask(daemon.folder / "health.sock", "/metrics")[1]
     other = daemon.folder / "other.sock"
     watchers(other_cluster, daemon, options=("--health", other)).start().wait_log("none of their uids")
     status, text = ask(other, "/readyz")
