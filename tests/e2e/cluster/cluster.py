@@ -147,7 +147,7 @@ class Cluster:
 
     def audit(self, account=None, since=0):
         """The server's audit log, without what the administrator did, as dicts: user, verb, resource ("proxyvips/status"),
-        name, status, agent, at. `since`: as many entries of the log are left out; audit_mark() gives the number."""
+        name, status, agent, at, and answered, when the answer went out. `since`: as many entries of the log are left out; audit_mark() gives the number."""
         entries = []
         for line in self.apiserver.audit_log.read_text().splitlines()[since:]:
             event = json.loads(line)
@@ -155,7 +155,8 @@ class Cluster:
             resource = "/".join(filter(None, (reference.get("resource"), reference.get("subresource"))))
             entries.append({"user": event["user"].get("username"), "verb": event["verb"], "resource": resource,
                             "name": reference.get("name", ""), "status": event.get("responseStatus", {}).get("code"),
-                            "agent": event.get("userAgent", ""), "at": event["requestReceivedTimestamp"]})
+                            "agent": event.get("userAgent", ""), "at": event["requestReceivedTimestamp"],
+                            "answered": event["stageTimestamp"]})
         return [entry for entry in entries if account is None or entry["user"] == account.user]
 
     def audit_mark(self):
