@@ -56,7 +56,8 @@ struct object {
     uint64_t last_write; /* 0: none */
     uint64_t rest_until; /* not before: rate of a pool, back-off after an error */
     uint64_t calm_until; /* not before, unless ipamd has news: somebody keeps undoing us */
-    unsigned int attempts, strikes, apart;
+    unsigned int attempts, strikes;
+    unsigned int postponed; /* looks in a row after which it was better to wait a moment */
 };
 
 struct objects;

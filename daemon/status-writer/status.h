@@ -27,6 +27,7 @@ struct status_update {
     json_t *status; /* JSON merge patch of .status; NULL: it is as it should be */
     struct status_event events[STATUS_EVENTS_MAX];
     size_t n_events;
+    bool passes; /* what it says is mostly over in a moment, and it takes no address away: it may wait as long */
 };
 
 void status_update_done(struct status_update *update);

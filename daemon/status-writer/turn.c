@@ -7,13 +7,15 @@
 #include "pool_status.h"
 #include "vip_status.h"
 
-#define APART_MAX 25 /* then a status that does not agree with itself for a moment is better than an old one */
+#define APART_MAX   25 /* then a status that does not agree with itself for a moment is better than an old one */
+#define PASSING_MAX 10 /* then it has not passed */
 
 const char *const turn_outcome_names[TURN_OUTCOMES] = {
-    [TURN_RIGHT] = "right",    [TURN_WRITTEN] = "written",   [TURN_BLOCKED] = "blocked",
-    [TURN_APART] = "apart",    [TURN_STALE] = "conflict",    [TURN_GONE] = "gone",
-    [TURN_BUSY] = "throttled", [TURN_DEFERRED] = "deferred", [TURN_FORBIDDEN] = "forbidden",
-    [TURN_FAILED] = "failed",  [TURN_REFUSED] = "refused",   [TURN_CANCELLED] = "cancelled",
+    [TURN_RIGHT] = "right",         [TURN_WRITTEN] = "written", [TURN_BLOCKED] = "blocked",
+    [TURN_APART] = "apart",         [TURN_PASSING] = "passing", [TURN_STALE] = "conflict",
+    [TURN_GONE] = "gone",           [TURN_BUSY] = "throttled",  [TURN_DEFERRED] = "deferred",
+    [TURN_FORBIDDEN] = "forbidden", [TURN_FAILED] = "failed",   [TURN_REFUSED] = "refused",
+    [TURN_CANCELLED] = "cancelled",
 };
 
 struct turn {
@@ -166,6 +168,8 @@ static void decide(struct turn *turn)
 {
     if (!turn->update.status || is_residue(turn->object, turn->update.status))
         turn_end(turn, TURN_RIGHT, NULL, 0);
+    else if (turn->update.passes && turn->object->postponed < PASSING_MAX)
+        turn_end(turn, TURN_PASSING, NULL, 0);
     else if (turn->object->kind == OBJECT_VIP && is_blocked(turn))
         turn_end(turn, TURN_BLOCKED, NULL, 0);
     else
@@ -200,7 +204,7 @@ static void work_out_pool(struct turn *turn, const Ipam__V1__Pool *pool)
 /* Its counts come with the pool, its list is that of the claims. */
 static bool is_apart(const struct turn *turn, const Ipam__V1__GetPoolReply *reply)
 {
-    return reply->revision != follow_revision(turn->context->follow) && turn->object->apart < APART_MAX;
+    return reply->revision != follow_revision(turn->context->follow) && turn->object->postponed < APART_MAX;
 }
 
 static void on_pool(const ProtobufCMessage *message, const struct ipam_error *error, void *user)

@@ -20,6 +20,7 @@ enum turn_outcome {
     TURN_WRITTEN,   /* done, and the object is known as it is now */
     TURN_BLOCKED,   /* the address that it is to show stands in another status yet */
     TURN_APART,     /* the pool and its claims are not known as of one moment yet */
+    TURN_PASSING,   /* what is to be written is mostly over in a moment */
     TURN_STALE,     /* 409: to be read again */
     TURN_GONE,      /* 404 */
     TURN_BUSY,      /* the API server can't be reached, or has too much to do: as good for any other object */

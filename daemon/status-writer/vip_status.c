@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define FAMILIES 2
+#define PAUSED   "POOL_PAUSED" /* a claim's reason */
 
 static const char *const fields[FAMILIES] = {"allocatedAddress", "allocatedIPv6Address"};
 static const enum ipam_family families[FAMILIES] = {IPAM_IPV4, IPAM_IPV6};
@@ -219,6 +220,19 @@ static bool decide_unclaimed(struct vip *vip, const struct claims *claims, struc
     return true;
 }
 
+/* ipam-watcher pauses a pool while it syncs; then thousands of VIPs wait for no longer than that takes. */
+static bool only_waits_for_pause(const struct vip *vip, const json_t *patch)
+{
+    bool waits = false;
+    for (int i = 0; i < FAMILIES; i++) {
+        const struct claim *claim = vip->claims[i];
+        if (json_object_get(patch, fields[i]) || (claim && !is_bound(claim) && strcmp(claim->reason, PAUSED) != 0))
+            return false;
+        waits = waits || (claim && !is_bound(claim));
+    }
+    return waits;
+}
+
 /* ---- What a user should see ---------------------------------------------------------------------------------------- */
 
 static void add_events(const struct vip *vip, const struct condition *bound, struct status_update *ret)
@@ -258,4 +272,5 @@ void vip_status(const json_t *object, const struct claims *claims, int64_t now, 
                status_conditions(json_object_get(vip.status, "conditions"), &bound, 1, now));
     if (ret->status)
         add_events(&vip, &bound, ret);
+    ret->passes = ret->status && only_waits_for_pause(&vip, ret->status);
 }

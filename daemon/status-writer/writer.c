@@ -13,6 +13,7 @@
 
 #define ECHO_MS       10000 /* a watch may bring what was before our own write for as long */
 #define APART_MS      20    /* changes are known a moment after ipamd has made them */
+#define PASSING_MS    100   /* a sync of thousands of VIPs takes a few times as long */
 #define BLOCKED_MS    1000  /* looked at again, if nothing says earlier that the way is free */
 #define FORGIVEN_MS   60000 /* one who undid us longer ago than that starts anew */
 #define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
@@ -349,7 +350,7 @@ static void after_written(struct writer *writer, const struct turn_report *repor
     object->strikes = !report->undone ? 0 : forgiven ? 1 : object->strikes + 1;
     object->calm_until = object->strikes ? now + kube_backoff(capped(object->strikes), 0) : 0;
     object->last_write = now ? now : 1;
-    object->attempts = object->apart = 0;
+    object->attempts = object->postponed = 0;
     tell(writer, report);
 }
 
@@ -357,7 +358,7 @@ static void after_right(struct writer *writer, const struct turn_report *report,
 {
     (void)writer;
     (void)now;
-    report->object->attempts = report->object->apart = 0;
+    report->object->attempts = report->object->postponed = 0;
 }
 
 static void retry(struct object *object, uint64_t now, const struct turn_report *report, unsigned int doublings)
@@ -384,11 +385,21 @@ static void after_blocked(struct writer *writer, const struct turn_report *repor
     objects_queue(writer->objects, report->object, now + BLOCKED_MS);
 }
 
+static void postpone(struct writer *writer, struct object *object, uint64_t due)
+{
+    object->postponed++;
+    object->rest_until = 0;
+    objects_queue(writer->objects, object, due);
+}
+
 static void after_apart(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
-    report->object->apart++;
-    report->object->rest_until = 0;
-    objects_queue(writer->objects, report->object, now + APART_MS);
+    postpone(writer, report->object, now + APART_MS);
+}
+
+static void after_passing(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    postpone(writer, report->object, now + PASSING_MS);
 }
 
 static void after_gone(struct writer *writer, const struct turn_report *report, uint64_t now)
@@ -454,10 +465,11 @@ static void after_cancelled(struct writer *writer, const struct turn_report *rep
 typedef void (*consequence)(struct writer *writer, const struct turn_report *report, uint64_t now);
 
 static const consequence consequences[TURN_OUTCOMES] = {
-    [TURN_RIGHT] = after_right,   [TURN_WRITTEN] = after_written,   [TURN_BLOCKED] = after_blocked,
-    [TURN_APART] = after_apart,   [TURN_STALE] = after_stale,       [TURN_GONE] = after_gone,
-    [TURN_BUSY] = after_busy,     [TURN_DEFERRED] = after_deferred, [TURN_FORBIDDEN] = after_forbidden,
-    [TURN_FAILED] = after_failed, [TURN_REFUSED] = after_refused,   [TURN_CANCELLED] = after_cancelled,
+    [TURN_RIGHT] = after_right,         [TURN_WRITTEN] = after_written, [TURN_BLOCKED] = after_blocked,
+    [TURN_APART] = after_apart,         [TURN_PASSING] = after_passing, [TURN_STALE] = after_stale,
+    [TURN_GONE] = after_gone,           [TURN_BUSY] = after_busy,       [TURN_DEFERRED] = after_deferred,
+    [TURN_FORBIDDEN] = after_forbidden, [TURN_FAILED] = after_failed,   [TURN_REFUSED] = after_refused,
+    [TURN_CANCELLED] = after_cancelled,
 };
 
 static bool is_answer(enum turn_outcome outcome)

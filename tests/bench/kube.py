@@ -108,6 +108,7 @@ class Metrics:
 
 
 WRITTEN = 'ipam_status_turns_total{kind="ProxyVIP",outcome="written"}'
+KNOWN = 'ipam_status_objects{kind="ProxyVIP"}'
 LEFT = ('ipam_status_dirty{kind="ProxyVIP"}', 'ipam_status_dirty{kind="ProxyIPPool"}', "ipam_status_in_flight")
 
 
@@ -130,6 +131,14 @@ class Run:
         self.host.remove()
         if wrong and not _[0]:
             raise Failed("; ".join(wrong))
+
+    def wait_known(self, count):
+        """Until the status-writer has listed the VIPs, as it has long before on a server that is in use."""
+        metrics, end = Metrics(self.health), time.monotonic() + PATIENCE_SECONDS
+        while int(metrics.read().get(KNOWN, 0)) < count:
+            if time.monotonic() > end:
+                raise Failed(f"after {PATIENCE_SECONDS} s ipam-status-writer does not know {count} VIPs\n{self.host.log()}")
+            time.sleep(POLL_SECONDS)
 
     def wait_done(self, count):
         """Waits until all are Bound and counted. The writer's own figures say when to look; the objects say if it is true."""
@@ -198,6 +207,7 @@ def backlog(cluster, client, count):
     cluster.admin.create("proxyippools", POOL)
     create(client, count)
     with Run(cluster) as run:
+        run.wait_known(count)
         mark, cpu = cluster.audit_mark(), cpu_of(cluster.apiserver.process.pid)
         begin = time.time()  # as the audit log's times
         run.host.watcher.start()

@@ -106,6 +106,36 @@ static void waiting_vip_says_why_and_what_to_do(void **state)
     json_decref(object);
 }
 
+/* ipam-watcher's sync pauses pools for a moment; an address that is no longer the VIP's is never shown as long. */
+static void only_a_pause_may_be_told_later_and_only_when_no_address_goes(void **state)
+{
+    static const struct {
+        const char *spec, *status, *ipv4_reason, *ipv6_reason; /* NULL: no claim */
+        bool passes;
+    } cases[] = {
+        {AUTO, NULL, "POOL_PAUSED", NULL, true},
+        {AUTO, NULL, "POOL_EXHAUSTED", NULL, false},
+        {DUAL, NULL, "POOL_PAUSED", "POOL_PAUSED", true},
+        {DUAL, NULL, "POOL_PAUSED", "POOL_EXHAUSTED", false},
+        {AUTO, "{'allocatedAddress': '10.200.0.1/32'}", "POOL_PAUSED", NULL, true}, /* not ours: it stays */
+        {AUTO, BOUND("10.200.0.1/32", "Address 10.200.0.1/32 allocated from pool x"), "POOL_PAUSED", NULL, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct status_update update;
+        const char name[] = {(char)('a' + i), '\0'};
+        json_t *object = object_of(name, cases[i].spec, cases[i].status);
+        let_wait(*state, name, "main-vip-pool", IPAM_IPV4, cases[i].ipv4_reason, "waits");
+        if (cases[i].ipv6_reason)
+            let_wait(*state, name, "main-vip-pool", IPAM_IPV6, cases[i].ipv6_reason, "waits");
+        struct fixture *fixture = *state;
+        vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+        assert_non_null(update.status);
+        assert_int_equal(update.passes, cases[i].passes);
+        status_update_done(&update);
+        json_decref(object);
+    }
+}
+
 static void advice_that_ipamd_gives_is_not_given_twice(void **state)
 {
     json_t *object = object_of("a", AUTO, NULL);
@@ -362,6 +392,7 @@ int main(void)
         TEST(manual_vip_says_that_there_is_no_pool),
         TEST(ipv6_vip_has_no_ipv4_field),
         TEST(waiting_vip_says_why_and_what_to_do),
+        TEST(only_a_pause_may_be_told_later_and_only_when_no_address_goes),
         TEST(advice_that_ipamd_gives_is_not_given_twice),
         TEST(events_outlive_the_claim),
         TEST(losing_the_address_clears_it_and_moves_the_transition_time),
