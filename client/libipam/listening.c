@@ -20,7 +20,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct listening *listening = poll->data;
     (void)status;
     (void)events;
-    for (int i = 0; i < TURN_MESSAGES && !is_closing(listening); i++) {
+    int taken = 0; /* the descriptor may be readable for nothing: that is no sign of life */
+    for (; taken < TURN_MESSAGES && !is_closing(listening); taken++) {
         void *message;
         int size = nn_recv(listening->socket, &message, NN_MSG, NN_DONTWAIT);
         if (size < 0) {
@@ -29,7 +30,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         listening->message(listening->user, message, (size_t)size);
         nn_freemsg(message);
     }
-    if (!is_closing(listening)) {
+    if (taken > 0 && !is_closing(listening)) {
         listening->idle(listening->user);
     }
 }

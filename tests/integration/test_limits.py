@@ -311,12 +311,12 @@ def test_clients_that_hold_too_much_together_lose_the_one_that_has_most(daemons)
         call.result()
     window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ff00000))
     listing = message(pb.ListClaimsRequest(page_size=1000).SerializeToString())
-    peers = [Peer(daemon) for _ in range(3)]  # each is let have 8 MiB
+    peers = [Peer(daemon) for _ in range(20)]  # each is let have a little more than 1 MiB
     for peer in peers:
         peer.send(PREFACE + window + b"".join(request(n, path="/ipam.v1.IPAM/ListClaims") + frame(DATA, END_STREAM, n, listing)
                                               for n in range(1, 101, 2)))
     daemon.wait_log(r"disconnecting: .*requests and replies of all clients hold more than --max-buffered allows \(16777216 bytes\)")
-    assert status(ipam).counters.connections >= 3, "the others stay"
+    assert status(ipam).counters.connections > 10, "the others stay"
     for peer in peers:
         peer.close()
 

@@ -303,6 +303,33 @@ static void a_large_answer_is_not_made_while_others_are_served(void **state)
     assert_int_equal(f->heavy.answers, 3);
 }
 
+/* What it leaves unread is all that is held for it, and not what that was made of. */
+static void no_more_large_answers_are_made_for_one_that_does_not_read(void **state)
+{
+    struct fixture *f = *state;
+    const size_t mib = 1024 * 1024, calls = 20;
+    Ipam__V1__ListClaimsRequest request = IPAM__V1__LIST_CLAIMS_REQUEST__INIT;
+    request.page_size = CLAIMS;
+    for (size_t i = 0; i < calls; i++)
+        call(&f->heavy, "/ipam.v1.IPAM/ListClaims", &request.base);
+    while (bytes_move(f->heavy.here, f->heavy.there))
+        continue;
+    for (size_t i = 0; i < 2 * calls; i++) {
+        rpc_server_turn(f->server);
+        rpc_peer_resume(&f->heavy.peer);
+        f->now += 5000000;
+    }
+    assert_in_range(grpc_endpoint_unread(f->heavy.there), mib, 3 * mib / 2);
+    assert_in_range(grpc_endpoint_held(f->heavy.there) + f->heavy.peer.held, 0, 3 * mib);
+    ask_for_little(&f->light);
+    assert_int_equal(f->light.answers, 1);
+    for (size_t i = 0; i < 2 * calls; i++) {
+        turn(f);
+        f->now += 5000000;
+    }
+    assert_int_equal(f->heavy.answers, calls); /* it has read on */
+}
+
 static void calls_end_when_their_deadline_has_passed(void **state)
 {
     struct fixture *f = *state;
@@ -346,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(those_who_ask_for_little_are_served_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(those_who_wait_take_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_answer_is_not_made_while_others_are_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_more_large_answers_are_made_for_one_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_end_when_their_deadline_has_passed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_goes_waits_no_longer, setup, teardown),
     };

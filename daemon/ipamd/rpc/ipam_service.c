@@ -189,7 +189,7 @@ static void handle_delete_pool(struct rpc_call *call, const ProtobufCMessage *me
 static void handle_get_pool(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Ipam__V1__GetPoolRequest *request = (const Ipam__V1__GetPoolRequest *)message;
-    struct arena *arena = rpc_arena(call);
+    struct arena *arena = rpc_scratch(call);
     struct pool_view view;
     struct ipam_error error;
     if (engine_pool_get(rpc_pipeline(call)->engine, request->name, arena, &view, &error) < 0) {
@@ -205,7 +205,7 @@ static void handle_get_pool(struct rpc_call *call, const ProtobufCMessage *messa
 static void handle_list_pools(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Ipam__V1__ListPoolsRequest *request = (const Ipam__V1__ListPoolsRequest *)message;
-    struct arena *arena = rpc_arena(call);
+    struct arena *arena = rpc_scratch(call);
     struct pool_views views;
     engine_pools_list(rpc_pipeline(call)->engine, request->page_token, page_of(request->page_size), arena, &views);
     Ipam__V1__ListPoolsReply reply = IPAM__V1__LIST_POOLS_REPLY__INIT;
@@ -317,7 +317,7 @@ static int claim_filter_of(const Ipam__V1__ListClaimsRequest *request, struct cl
 static void handle_list_claims(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Ipam__V1__ListClaimsRequest *request = (const Ipam__V1__ListClaimsRequest *)message;
-    struct arena *arena = rpc_arena(call);
+    struct arena *arena = rpc_scratch(call);
     struct claim_filter filter;
     struct ipam_addr address;
     struct claim_views claims;

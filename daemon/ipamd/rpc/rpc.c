@@ -130,7 +130,9 @@ static void call_hold(struct rpc_call *call)
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *reply)
 {
-    call->reply = message_pack(rpc_arena(call), reply, &call->reply_size);
+    const struct pipeline *pipeline = rpc_pipeline(call);
+    bool goes_at_once = engine_revision(pipeline->engine) <= pipeline->durable;
+    call->reply = message_pack(goes_at_once ? rpc_scratch(call) : rpc_arena(call), reply, &call->reply_size);
     call_hold(call);
 }
 
@@ -262,6 +264,7 @@ void call_handle(struct rpc_call *call)
 {
     const struct pipeline *pipeline = rpc_pipeline(call);
     call_unhold(call);
+    arena_reset(rpc_scratch(call));
     if (pipeline->state == PIPELINE_UNREADABLE && !(call->method->flags & RPC_ALWAYS)) {
         rpc_fail_now(call, &pipeline->error);
         return;

@@ -149,8 +149,8 @@ void rpc_end(struct rpc_call *call);                                   /* ends a
 void rpc_expect(struct rpc_call *call, size_t size, size_t held);
 
 struct arena *rpc_arena(struct rpc_call *call); /* lives as long as the call */
-/* For what a stream's message needs: it is emptied when the next message of any stream comes. A
- * stream's requests live there, so that a long stream holds no more than a short one. */
+/* For what is needed until the handler returns. A stream's requests live there, so that a long stream holds no more than a short
+ * one, and what large answers are made of: the call itself lives on until the peer has read its answer. */
 struct arena *rpc_scratch(struct rpc_call *call);
 struct pipeline *rpc_pipeline(struct rpc_call *call);
 struct rpc_server *rpc_call_server(struct rpc_call *call);

@@ -7,6 +7,8 @@
 #define CALL_COST 1024
 /* How long those that wait are passed over while others have something to do, or had a moment ago. */
 #define PASSED_OVER_NS 5000000
+/* Bytes that a client has left unread when it is made no further large answer: enough to keep one busy that reads. */
+#define LARGE_UNREAD (1024 * 1024)
 
 /* A client that pipelines faster than it reads, or than the disk writes, has its further calls put off at half of the limit:
  * so only one who never reads a stream of ours ever reaches the limit itself. Its bytes are read on, because what lets us send
@@ -15,6 +17,8 @@ static bool peer_overloaded(struct rpc_call *call)
 {
     const struct rpc_peer *peer = call_peer(call);
     size_t unread = grpc_endpoint_unread(grpc_call_endpoint(call->stream));
+    if (call->method->flags & RPC_LARGE && unread > LARGE_UNREAD)
+        return true;
     return unread + peer->held + peer->expected > peer->max_unread / 2;
 }
 
