@@ -3,7 +3,6 @@
 #include <string.h>
 
 #define FAMILIES 2
-#define PAUSED   "POOL_PAUSED" /* a claim's reason */
 
 static const char *const fields[FAMILIES] = {"allocatedAddress", "allocatedIPv6Address"};
 static const enum ipam_family families[FAMILIES] = {IPAM_IPV4, IPAM_IPV6};
@@ -223,10 +222,11 @@ static bool decide_unclaimed(struct vip *vip, const struct claims *claims, struc
 /* ipam-watcher pauses a pool while it syncs; then thousands of VIPs wait for no longer than that takes. */
 static bool only_waits_for_pause(const struct vip *vip, const json_t *patch)
 {
+    const char *paused = ipam_reason_name(IPAM_REASON_POOL_PAUSED);
     bool waits = false;
     for (int i = 0; i < FAMILIES; i++) {
         const struct claim *claim = vip->claims[i];
-        if (json_object_get(patch, fields[i]) || (claim && !is_bound(claim) && strcmp(claim->reason, PAUSED) != 0))
+        if (json_object_get(patch, fields[i]) || (claim && !is_bound(claim) && strcmp(claim->reason, paused) != 0))
             return false;
         waits = waits || (claim && !is_bound(claim));
     }

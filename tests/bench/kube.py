@@ -199,7 +199,8 @@ def audited(cluster, mark, begin):
     pools = sorted(seconds_of(e["at"]) for e in entries if e["resource"] == "proxyippools/status")
     span = pools[-1] - pools[0] if len(pools) > 1 else 0
     last = max(seconds_of(e["answered"]) for e in entries if e["resource"] in ("proxyvips/status", "proxyippools/status"))
-    return {"seconds": last - begin, "requests": dict(requests), "pool_patches": len(pools), "pool_patches_per_second": (len(pools) - 1) / span if span else 0.0}
+    return {"seconds": last - begin, "requests": dict(requests), "pool_patches": len(pools),
+            "pool_patches_per_second": (len(pools) - 1) / span if span else 0.0}
 
 
 def backlog(cluster, client, count):

@@ -100,6 +100,29 @@ def test_a_reason_and_recovery_without_touching_the_vip(parts):
     assert "10.201.0.1/32" in events[0]["message"]
 
 
+def test_a_pause_that_is_over_in_a_moment_is_never_told(parts):
+    """As ipam-watcher's syncs pause pools. A second is told, so a try in which the machine stood still is made again."""
+    uid = parts.kube.admin.create("proxyippools", pool("main", "10.200.0.0/24"))["metadata"]["uid"]
+    for attempt in range(5):
+        mark, vips = parts.kube.audit_mark(), [f"a{attempt}", f"b{attempt}", f"c{attempt}"]
+        uids = {name: parts.make_vip(name, "main") for name in vips}
+        parts.apply_pool("main", "10.200.0.0/24", generation=1, uid=uid, paused=True)
+        begin = time.monotonic()
+        for name in vips:
+            assert parts.bind(name, "main", uids[name])[0].reason == "POOL_PAUSED"
+        time.sleep(0.3)  # it has looked at them meanwhile
+        parts.apply_pool("main", "10.200.0.0/24", generation=1, uid=uid)
+        paused = time.monotonic() - begin
+        for name in vips:
+            parts.wait_vip(name, lambda seen: "allocatedAddress" in seen, "has its address")
+        if paused < 0.7:
+            break
+    assert paused < 0.7, "the machine stands still too often"
+    patches = [e["name"] for e in parts.kube.audit(parts.kube.status_writer, since=mark) if e["verb"] == "patch"
+               and e["resource"] == "proxyvips/status"]
+    assert sorted(patches) == vips
+
+
 def test_an_address_changes_hands_and_is_never_seen_twice(parts, recorder):
     parts.make_pool("main-vip-pool", "10.200.0.0/30")
     uids = {name: parts.make_vip(name, "main-vip-pool") for name in ("a", "b", "c", "d")}

@@ -147,7 +147,8 @@ class Cluster:
 
     def audit(self, account=None, since=0):
         """The server's audit log, without what the administrator did, as dicts: user, verb, resource ("proxyvips/status"),
-        name, status, agent, at, and answered, when the answer went out. `since`: as many entries of the log are left out; audit_mark() gives the number."""
+        name, status, agent, at, and answered, when the answer went out. `since`: as many entries of the log are left out;
+        audit_mark() gives the number."""
         entries = []
         for line in self.apiserver.audit_log.read_text().splitlines()[since:]:
             event = json.loads(line)
