@@ -74,6 +74,7 @@ static void compare_claim(struct world *world, const struct claim_view *view, co
     expect_number(world, "created at", record->created_at.ns, claim->created_at);
     expect_number(world, "allocated at", record->allocated_at.ns, claim->allocated_at);
     expect_number(world, "cooling until", record->cooling_until.ns, claim->cooling_until);
+    expect_number(world, "user", record->has_user ? (int64_t)record->user : -1, claim->user);
     expect_number(world, "dual", record->dual, claim->dual);
     if (claim->state != CLAIM_RELEASED)
         expect_text(world, "requested", record->requested, expected_request(claim, text));

@@ -328,7 +328,21 @@ static struct engine_limits any_limits(struct world *world)
     world->limits[0] = (struct claim_limit){"*", world_random(world, 5)};
     world->limits[1] = (struct claim_limit){"ProxyVIP", world_random(world, 7)};
     return (struct engine_limits){.claims = world->limits,
-                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3)};
+                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3),
+                                  .claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 12),
+                                  .user_claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 6),
+                                  .cooling_max = world_chance(world, 40) ? 0 : 1 + world_random(world, 3)};
+}
+
+static struct engine_scope any_scope(struct world *world)
+{
+    static const char *const named[] = {"ProxyVIP", "Node"};
+    static const struct string_list groups[] = {{NULL, 0}, {named, 1}, {named + 1, 1}};
+
+    if (world_chance(world, 85))
+        return (struct engine_scope){.groups = NULL};
+    return (struct engine_scope){
+        .groups = groups, .member = (uint32_t)world_random(world, 8), .objects = {named, 1}};
 }
 
 static struct engine_ctx context_of(struct world *world)
@@ -339,10 +353,11 @@ static struct engine_ctx context_of(struct world *world)
     if (!back)
         world->now += (int64_t)pauses[world_random(world, 8)] * 1000000000 + (int64_t)world_random(world, 2);
     return (struct engine_ctx){.now = {world->now - back},
-                               .actor = {1000, "model", "Test"},
+                               .actor = {(uint32_t)world_random(world, 3), "model", "Test"},
                                .arena = &world->arena,
                                .changes = &world->changes,
-                               .limits = any_limits(world)};
+                               .limits = any_limits(world),
+                               .scope = any_scope(world)};
 }
 
 static void cover(struct world *world)
@@ -378,6 +393,8 @@ void world_step(struct world *world)
     }
     turn.model->n_changes = 0;
     turn.model->limits = turn.ctx.limits;
+    turn.model->scope = turn.ctx.scope;
+    turn.model->user = turn.ctx.actor.uid;
     model_time(turn.model, turn.ctx.now.ns);
     world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);

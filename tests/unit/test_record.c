@@ -132,7 +132,10 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         .allocated_at = random_time(),
         .cooling_until = random_time(),
         .waiting_since = random_size(),
+        .has_user = below(2),
     };
+    if (claim->has_user)
+        claim->user = below(3) ? (uint32_t)random_size() : 0;
     if (claim->address.lo == 0x0ac80001)
         claim->address.lo += below(0x10000); /* text of every length */
 }
@@ -194,7 +197,7 @@ static void assert_claim_equal(const struct claim_record *a, const struct claim_
     assert_true(a->id == b->id && a->family == b->family && a->state == b->state && a->dual == b->dual &&
                 a->reason == b->reason && a->waiting_since == b->waiting_since);
     assert_true(a->created_at.ns == b->created_at.ns && a->allocated_at.ns == b->allocated_at.ns &&
-                a->cooling_until.ns == b->cooling_until.ns);
+                a->cooling_until.ns == b->cooling_until.ns && a->has_user == b->has_user && a->user == b->user);
 }
 
 static void assert_change_equal(const struct change *a, const struct change *b)

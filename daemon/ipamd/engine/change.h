@@ -85,6 +85,8 @@ struct claim_record {
     struct wall_time allocated_at;  /* BOUND (when it got the address), COOLING, RELEASED if it had one; else 0 */
     struct wall_time cooling_until; /* COOLING; else 0 */
     uint64_t waiting_since;         /* WAITING: revision at which it joined the queue with these terms; else 0 */
+    bool has_user;                  /* false: recorded before users were */
+    uint32_t user;                  /* user id of the peer that made it (its first change); stays the same all along */
 };
 
 enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2 };
