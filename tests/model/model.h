@@ -179,7 +179,8 @@ int model_pool_at(const struct model *model, int address); /* MANUAL: none */
 void model_give_back(struct model *model, struct model_claim *claim);
 void model_end_oldest(struct model *model, int owner); /* what the owner has cooling beyond the limit */
 bool model_cools(const struct model *model, int address);
-bool model_may_act(const struct model *model, int owner, int uid); /* the caller, for the owner by its uid and its claims' */
+bool model_may_act(const struct model *model, int owner,
+                   int uid); /* the caller, for the owner by its uid and its claims' */
 
 /* What is asked for on behalf of an owner, by family - 1. */
 struct demand {

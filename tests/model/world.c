@@ -341,8 +341,7 @@ static struct engine_scope any_scope(struct world *world)
 
     if (world_chance(world, 85))
         return (struct engine_scope){.groups = NULL};
-    return (struct engine_scope){
-        .groups = groups, .member = (uint32_t)world_random(world, 8), .objects = {named, 1}};
+    return (struct engine_scope){.groups = groups, .member = (uint32_t)world_random(world, 8), .objects = {named, 1}};
 }
 
 static struct engine_ctx context_of(struct world *world)

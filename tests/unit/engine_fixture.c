@@ -9,7 +9,7 @@ static const uint8_t hash_key[16] = "engine unit test";
 int engine_setup(void **state)
 {
     (void)state;
-    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000};
+    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000, .user = 1000};
     arena_init(&fx.arena);
     changes_init(&fx.changes);
     return 0;
@@ -124,16 +124,25 @@ int engine_teardown(void **state)
     return 0;
 }
 
+void fx_rebuild(void)
+{
+    struct engine *rebuilt = engine_of_history();
+
+    engine_free(fx.engine);
+    fx.engine = rebuilt;
+}
+
 /* ---- Calls ---- */
 
 static struct engine_ctx context(void)
 {
     return (struct engine_ctx){
         .now = {fx.seconds * 1000000000},
-        .actor = {1000, "test", "Test"},
+        .actor = {fx.user, "test", "Test"},
         .arena = &fx.arena,
         .changes = &fx.changes,
         .limits = fx.limits,
+        .scope = fx.scope,
     };
 }
 

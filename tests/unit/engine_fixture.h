@@ -21,7 +21,9 @@ struct fixture {
     struct arena arena;
     struct changes changes; /* all since the beginning */
     int64_t seconds;        /* the time */
+    uint32_t user;          /* who calls */
     struct engine_limits limits;
+    struct engine_scope scope;
     struct ipam_error error;
     struct apply_pool_result applied;
     struct delete_pool_result deleted;
@@ -32,6 +34,7 @@ extern struct fixture fx;
 
 int engine_setup(void **state);
 int engine_teardown(void **state); /* replays the history, and the last record of each object */
+void fx_rebuild(void);             /* the engine goes, and another one is made of the history */
 
 #define LIST(...)                                                                                             \
     {                                                                                                         \

@@ -188,20 +188,22 @@ static bool exceeds(uint64_t count, unsigned int more, uint64_t max)
 
 static int refuse_kind(const char *kind, uint64_t count, uint64_t max, struct ipam_error *reterr)
 {
-    ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
-                   "limit exceeded: owners of kind %s have %llu claims, waiting and cooling ones included, and may have "
-                   "%llu; release some, or have the limit of the kind raised (--max-claims)",
-                   kind, (unsigned long long)count, (unsigned long long)max);
+    ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: owners of kind %s have %llu claims, waiting and cooling ones included, and may have "
+        "%llu; release some, or have the limit of the kind raised (--max-claims)",
+        kind, (unsigned long long)count, (unsigned long long)max);
     ipam_error_add(reterr, "kind", kind);
     return -1;
 }
 
 static int refuse_user(uint32_t user, uint64_t count, uint64_t max, struct ipam_error *reterr)
 {
-    return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
-                          "limit exceeded: the user with uid %u has made %llu claims that are there, waiting and cooling "
-                          "ones included, and may have %llu; release some, or have the limit raised (--max-user-claims)",
-                          user, (unsigned long long)count, (unsigned long long)max);
+    return ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: the user with uid %u has made %llu claims that are there, waiting and cooling "
+        "ones included, and may have %llu; release some, or have the limit raised (--max-user-claims)",
+        user, (unsigned long long)count, (unsigned long long)max);
 }
 
 static int refuse_total(uint64_t count, uint64_t max, struct ipam_error *reterr)

@@ -59,7 +59,8 @@ struct engine_limits {
 struct engine_scope {
     const struct string_list *groups; /* kinds of owners, by group: an empty list is every kind. NULL: for everybody */
     uint32_t member;                  /* bit i: of groups[i] */
-    struct string_list objects; /* owners of these kinds with a uid are Kubernetes': only for groups that name the kind */
+    struct string_list
+        objects; /* owners of these kinds with a uid are Kubernetes': only for groups that name the kind */
 };
 
 /* What comes with every request. `now` before that of an earlier call counts as that one's. */

@@ -110,8 +110,8 @@ static int read_release(const struct engine *engine, const struct release_args *
 {
     bool has_owner = !text_empty(args->kind) || !text_empty(args->name);
 
-    *ret = (struct release){
-        .args = args, .who = {args->kind, args->name, ""}, .has_address = !text_empty(args->address)};
+    *ret =
+        (struct release){.args = args, .who = {args->kind, args->name, ""}, .has_address = !text_empty(args->address)};
     if (!text_empty(args->kind) && !text_empty(args->name))
         ret->owner = owner_find(engine, owner_hash(engine, args->kind, args->name), args->kind, args->name);
     if (has_owner && !ret->owner && text_check_owner(&ret->who, reterr) < 0)

@@ -42,15 +42,17 @@ static int refuse(const struct engine *engine, const struct owner_ref *who, cons
     const char *caller = *ctx->actor.command ? ctx->actor.command : "the caller";
 
     if (is_object(&ctx->scope, who->kind, uid))
-        ipam_error_set(reterr, IPAM_REASON_PERMISSION_DENIED,
-                       "permission denied: %s/%.64s is an object of Kubernetes (it has a uid), for which %s (uid %u) may not "
-                       "act; the role admin may, and members of a group that --allocate-group GROUP:%s names",
-                       who->kind, who->name, caller, ctx->actor.uid, who->kind);
+        ipam_error_set(
+            reterr, IPAM_REASON_PERMISSION_DENIED,
+            "permission denied: %s/%.64s is an object of Kubernetes (it has a uid), for which %s (uid %u) may not "
+            "act; the role admin may, and members of a group that --allocate-group GROUP:%s names",
+            who->kind, who->name, caller, ctx->actor.uid, who->kind);
     else
-        ipam_error_set(reterr, IPAM_REASON_PERMISSION_DENIED,
-                       "permission denied: %s (uid %u) may not act for owners of kind %s; the role admin may, and members "
-                       "of a group that --allocate-group GROUP:%s names",
-                       caller, ctx->actor.uid, who->kind, who->kind);
+        ipam_error_set(
+            reterr, IPAM_REASON_PERMISSION_DENIED,
+            "permission denied: %s (uid %u) may not act for owners of kind %s; the role admin may, and members "
+            "of a group that --allocate-group GROUP:%s names",
+            caller, ctx->actor.uid, who->kind, who->kind);
     ipam_error_add(reterr, "kind", who->kind);
     return -1;
 }

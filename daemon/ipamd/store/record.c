@@ -438,8 +438,8 @@ struct wire_change {
     {                                                                   \
         VARINT(number), offsetof(type, member), &codec_enum, NULL, last \
     }
-#define FIELD_OPTIONAL(number, type, member, there)                                        \
-    {                                                                                      \
+#define FIELD_OPTIONAL(number, type, member, there)                                          \
+    {                                                                                        \
         VARINT(number), offsetof(type, member), &codec_optional, NULL, offsetof(type, there) \
     }
 #define FIELD_NESTED(number, type, member, message, there)                        \
