@@ -78,6 +78,9 @@ static const char *released_words(struct arena *arena, const Ipam__V1__Change *c
     if (by_itself(change->actor))
         return arena_printf(arena, "%s has cooled and is free, last held by %s", claim->address,
                             owner_text(arena, claim));
+    if (claim->cooling_until != NULL)
+        return arena_printf(arena, "%s stopped cooling early and is free, last held by %s", claim->address,
+                            owner_text(arena, claim));
     return arena_printf(arena, "%s released by %s", claim->address, owner_text(arena, claim));
 }
 

@@ -75,11 +75,11 @@ static void add_bound(struct history *history, const Ipam__V1__Change *change)
         tenure->allocated = change;
 }
 
-/* The end of cooling is ipamd's own doing, and ends no tenure. */
+/* The end of a cooling ends no tenure: it is ipamd's own doing, or early, and then tells how long it was to last. */
 static bool is_given_back(const Ipam__V1__Change *change)
 {
     const Ipam__V1__Claim *claim = change->claim;
-    bool asked_for = change->actor != NULL && change->actor->method[0] != '\0';
+    bool asked_for = change->actor != NULL && change->actor->method[0] != '\0' && claim->cooling_until == NULL;
 
     return claim->address[0] != '\0' && (claim->state == IPAM__V1__CLAIM_STATE__COOLING || asked_for);
 }

@@ -83,7 +83,7 @@ struct claim_record {
     const char *message;
     struct wall_time created_at;
     struct wall_time allocated_at;  /* BOUND (when it got the address), COOLING, RELEASED if it had one; else 0 */
-    struct wall_time cooling_until; /* COOLING; else 0 */
+    struct wall_time cooling_until; /* COOLING, and RELEASED if a request ended the cooling; else 0 */
     uint64_t waiting_since;         /* WAITING: revision at which it joined the queue with these terms; else 0 */
     bool has_user;                  /* false: recorded before users were */
     uint32_t user;                  /* user id of the peer that made it (its first change); stays the same all along */

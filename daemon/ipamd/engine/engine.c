@@ -192,7 +192,7 @@ static void end_cooling(struct engine *engine)
     if (!engine->n_heap || engine->heap[0]->cooling->until > engine->now)
         return;
     while (engine->n_heap && engine->heap[0]->cooling->until <= engine->now)
-        release_emit(engine, engine->heap[0]);
+        cooling_end_emit(engine, engine->heap[0], false);
     queue_serve(engine);
 }
 

@@ -229,7 +229,7 @@ struct allocate_args {
  * no longer dual (a change, with `dual` false and nothing else).
  *
  * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for, then the
- * owner's cooling claims beyond ctx->limits.cooling_max that end early (RELEASED; IPv4, IPv6, each the oldest release first).
+ * owner's cooling claims beyond ctx->limits.cooling_max that end early (RELEASED, with cooling_until; IPv4, IPv6, each the oldest release first).
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be

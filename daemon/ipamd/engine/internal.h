@@ -539,6 +539,8 @@ void undual_emit(struct engine *engine, const struct owner *owner, unsigned int 
 
 /* A bound claim cools, or is gone like all others: then NULL is returned. */
 struct claim *release_emit(struct engine *engine, struct claim *claim);
+/* A cooling is over. If a request ended it, the record still says how long it was to last. */
+void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for);
 /* What the owner has cooling beyond the limit ends. */
 void release_end_oldest(struct engine *engine, const struct owner *owner);
 

@@ -28,6 +28,20 @@ struct claim *release_emit(struct engine *engine, struct claim *claim)
     return emit_claim(engine, &target, &record);
 }
 
+void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for)
+{
+    struct target target = {.claim = claim, .pool = claim->pool};
+    struct claim_record record;
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    claim_record_of(claim, &record);
+    record.requested = claim_requested(claim, text);
+    record.state = CLAIM_RELEASED;
+    if (!asked_for)
+        record.cooling_until.ns = 0;
+    emit_claim(engine, &target, &record);
+}
+
 /* ---- What cools beyond the limit ---- */
 
 /* The newest of the owner's cooling claims of the family that is one too many; NULL: none is. */
@@ -58,7 +72,7 @@ static void end_oldest(struct engine *engine, const struct owner *owner, unsigne
     for (struct claim *claim = last ? oldest_cooling(last) : NULL; claim; claim = next) {
         next = claim == last ? NULL : claim->cooling->newer;
         if (claim->family == family)
-            release_emit(engine, claim);
+            cooling_end_emit(engine, claim, true);
     }
 }
 
