@@ -282,7 +282,10 @@ static enum ipam_reason allocate(struct model *model, const struct model_allocat
         if (over_limit(model, &demand, reason ? NULL : chosen))
             return IPAM_REASON_LIMIT_EXCEEDED;
     }
-    return carry_out(model, args, &standing, &demand, reason, chosen);
+    reason = carry_out(model, args, &standing, &demand, reason, chosen);
+    if (!reason && (standing.other[0] || standing.other[1]))
+        model_end_oldest(model, args->owner);
+    return reason;
 }
 
 void model_allocate(struct model *model, const struct model_allocate *args, struct model_answer *ret)
@@ -300,7 +303,6 @@ void model_allocate(struct model *model, const struct model_allocate *args, stru
         *model = before;
         return;
     }
-    model_end_oldest(model, args->owner);
     model_settle(model);
     answer_with(model, &asked, ret);
 }

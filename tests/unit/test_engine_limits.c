@@ -133,6 +133,24 @@ static void each_family_and_each_owner_has_its_own_cooling(void **state)
     assert_int_equal(pool_of("p").ipv6.cooling, 1);
 }
 
+static void what_cools_of_the_other_family_is_passed_over(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("p", .spec = {.cidrs = LIST("10.0.0.0/28", "2001:db8::/124"),
+                                         .auto_assign = true,
+                                         .reuse_delay_seconds = 3600}),
+                     0);
+    assert_int_equal(allocate("a", "p", .families = FAMILY_SET_DUAL), 0);
+    assert_int_equal(release("a"), 0);
+    for (unsigned int i = 9; i <= 11; i++) {
+        assert_int_equal(allocate("a", "p", .address = numbered("10.0.0.", i)), 0);
+        fx.limits.cooling_max = i == 11;
+        assert_int_equal(release("a"), 0);
+    }
+    assert_int_equal(pool_of("p").ipv4.cooling, 1); /* three ended, before and after … */
+    assert_int_equal(pool_of("p").ipv6.cooling, 1); /* … this one */
+}
+
 /* As after an upgrade, or when the option has been lowered. */
 static void all_that_is_beyond_a_lowered_limit_ends_with_the_next_release(void **state)
 {
@@ -143,6 +161,7 @@ static void all_that_is_beyond_a_lowered_limit_ends_with_the_next_release(void *
         assert_int_equal(move("web", "p", i), 0);
     assert_int_equal(cooling_of("p"), 8);
     fx.limits.cooling_max = 3;
+    assert_int_equal(allocate("web", "p"), 0); /* the same terms again are no change */
     assert_int_equal(allocate("other", "p", .address = "10.0.0.14"), 0);
     assert_int_equal(cooling_of("p"), 8);
     assert_int_equal(release("web"), 0);
@@ -340,6 +359,17 @@ static void an_address_alone_is_released_for_whom_its_holder_is_allowed(void **s
     expect_refused(release("nobody"), PERMISSION_DENIED, "kind ProxyVIP");
 }
 
+static void an_address_alone_leaves_what_waits_for_it(void **state)
+{
+    (void)state;
+    make_pool("p", "10.0.0.0/24");
+    assert_int_equal(allocate("web", "p"), 0);
+    assert_int_equal(allocate("web", "p", .families = FAMILY_SET_IPV6, .address = "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(release("", .address = "10.0.0.1"), 0);
+    assert_int_equal(fx.claims.count, 1);
+    assert_int_equal(claim_of("web", IPAM_IPV6).record.state, CLAIM_WAITING);
+}
+
 /* Time comes first: the one who holds the address by now is who counts. */
 static void a_holder_that_time_made_is_seen_before_it_is_released(void **state)
 {
@@ -365,6 +395,7 @@ int main(void)
         TEST(what_ends_early_serves_the_queue_in_the_same_decision),
         TEST(an_owner_keeps_the_cooling_address_that_it_goes_back_to),
         TEST(each_family_and_each_owner_has_its_own_cooling),
+        TEST(what_cools_of_the_other_family_is_passed_over),
         TEST(all_that_is_beyond_a_lowered_limit_ends_with_the_next_release),
         TEST(a_replace_that_is_refused_ends_no_cooling),
         TEST(claims_go_up_to_the_total_whatever_their_kind),
@@ -375,6 +406,7 @@ int main(void)
         TEST(a_group_with_kinds_is_for_these_kinds_alone),
         TEST(a_group_without_kinds_is_not_for_objects_of_kubernetes),
         TEST(an_address_alone_is_released_for_whom_its_holder_is_allowed),
+        TEST(an_address_alone_leaves_what_waits_for_it),
         TEST(a_holder_that_time_made_is_seen_before_it_is_released),
     };
 

@@ -436,7 +436,8 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
     status = check_claims(engine, allocation, granted ? grants : NULL, reterr);
     if (!status && granted) {
         grant_all(engine, allocation, grants);
-        release_end_oldest(engine, allocation->request.owner);
+        if (allocation->unfit)
+            release_end_oldest(engine, allocation->request.owner);
         return 0;
     }
     if (!status)
