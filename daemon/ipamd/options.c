@@ -46,6 +46,9 @@ static const struct option_row rows[] = {
      "how long a request may stay half sent, or a reply unread; 0: as long as the client likes"},
     {"max-claims", "KIND=N", OPTION_LIST, AT(max_claims), NULL, 0, 0, NULL,
      "claims, waiting ones included, of owners of a kind; the kind * is each that is not named"},
+    {"manual-addresses", "RANGES", OPTION_LIST, AT(manual_addresses), NULL, 0, 0, NULL,
+     "where new claims without a pool may lie: CIDRs, ranges and addresses, separated by commas, or none; without it "
+     "wherever pools and the addresses themselves allow"},
     {"max-name", "BYTES", OPTION_NUMBER, AT(max_name), "253", 1, 253, NULL,
      "length of a new pool's or owner's name and kind"},
     {"history-limit", "N", OPTION_NUMBER, AT(history_limit), "0", 0, INT64_MAX, NULL,

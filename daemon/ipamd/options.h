@@ -23,6 +23,7 @@ struct options {
     uint64_t max_unread, max_buffered;                       /* bytes: of a client, of all */
     uint64_t handshake_timeout, idle_timeout, stall_timeout; /* seconds; 0: none */
     struct option_list max_claims;                           /* "KIND=N" */
+    struct option_list manual_addresses;                     /* "CIDR,…" or "none" */
     uint64_t max_name;                                       /* bytes */
     uint64_t history_limit;                                  /* changes; 0: all */
     uint64_t history_rate;                                   /* pages a second */
