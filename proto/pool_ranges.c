@@ -246,6 +246,21 @@ static uint32_t special_met(const struct spans *spans, unsigned int family, bool
     return rows;
 }
 
+/* An entry of which the pool has nothing. If it is no virtual IPs that is worth a word (special_met). */
+static void add_hopeless(struct pool_ranges *ranges, const struct entry *entry, const struct sets *sets,
+                         struct spans *expanded)
+{
+    const struct special_range *because = hopeless_range(sets, entry);
+
+    if (!because)
+        return;
+    spans_add(expanded, entry->span.first, entry->span.last);
+    if (ranges->hopeless)
+        return;
+    ranges->hopeless = entry->text;
+    ranges->hopeless_because = because;
+}
+
 static void finish_family(struct pool_ranges *ranges, unsigned int f, struct spans *expanded, const struct sets *sets)
 {
     struct pool_family_ranges *family = &ranges->families[f];
@@ -272,8 +287,8 @@ static void expand(struct reading *reading, struct sets sets[FAMILIES])
         spans_add(&sets[entry->family].wished, entry->span.first, entry->span.last);
         if (clip(entry, &sets[entry->family].by_rank, &kept))
             spans_add(&expanded[entry->family], kept.first, kept.last);
-        else if (!ranges->hopeless && (ranges->hopeless_because = hopeless_range(&sets[entry->family], entry)))
-            ranges->hopeless = entry->text;
+        else
+            add_hopeless(ranges, entry, &sets[entry->family], &expanded[entry->family]);
     }
     for (unsigned int f = 0; f < FAMILIES; f++)
         finish_family(ranges, f, &expanded[f], &sets[f]);

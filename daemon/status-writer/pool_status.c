@@ -69,8 +69,7 @@ static json_t *allocations(const struct view *view, bool *ret_truncated)
         const struct ipam_range *range = &view->ranges->usable[i];
         const struct claim *claim = claims_from(view->claims, &range->first);
         for (; claim && ipam_range_contains(range, &claim->address) && !*ret_truncated; claim = claims_next(claim))
-            if (!ranges_exclude(view->ranges, &claim->address))
-                *ret_truncated = !append(list, claim, view->arena, &bytes);
+            *ret_truncated = !append(list, claim, view->arena, &bytes);
     }
     return list;
 }
