@@ -204,7 +204,8 @@ static void set_counts(const struct view *view, struct status_update *ret)
 {
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
         const uint64_t *n = (const void *)((const char *)view->counts + counts[i].offset);
-        status_set(ret, view->status, counts[i].field, json_integer((json_int_t)*n));
+        /* The definition has int64: more excluded addresses than that are told as that many. */
+        status_set(ret, view->status, counts[i].field, json_integer(*n > INT64_MAX ? INT64_MAX : (json_int_t)*n));
     }
 }
 

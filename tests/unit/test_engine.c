@@ -425,6 +425,103 @@ static void two_rejected_pools_can_free_each_other(void **state)
     assert_int_equal(pool_of("b").record.state, POOL_READY);
 }
 
+/* ---- Tests: what earlier rules let be ---- */
+
+/* A history by the rules of 0.1.0: `older` had 10.1.0.0 alone, so that `younger` did not meet it. */
+static void make_old_history(void)
+{
+    assert_int_equal(apply("older", .spec = {.addresses = LIST("10.1.0.0"), .auto_assign = true}), 0);
+    make_pool("younger", "10.1.0.0/24");
+    assert_int_equal(allocate("web", "older"), 0);
+    assert_int_equal(allocate("api", "younger"), 0);
+    assert_int_equal(allocate("waits", "older", .enqueue = true), 0);
+    for (size_t i = 0; i < 2; i++) { /* once more, so that the older one comes last of the two */
+        assert_int_equal(apply("younger", .spec = {.cidrs = LIST("10.1.0.0/24"), .paused = true}), 0);
+        assert_int_equal(apply("older", .spec = {.addresses = LIST("10.1.0.0"), .auto_assign = true, .generation = 1}),
+                         0);
+    }
+}
+
+static struct engine *replay_old(bool backwards)
+{
+    static const uint8_t key[16] = "engine unit test";
+    const struct string_list cidrs = LIST("10.0.0.0/8"), excluded = LIST("10.0.0.0/16");
+    struct engine *engine = engine_new(key);
+
+    for (size_t i = 0; i < fx.changes.count; i++) {
+        struct change change = fx.changes.items[i];
+
+        /* The last record of each alone, the other pool first. */
+        if (backwards && change.kind == CHANGE_POOL && (i < 2 || i + 2 < fx.changes.count))
+            change = fx.changes.items[fx.changes.count - 1 - (i + 1) % 2];
+        if (change.kind == CHANGE_POOL && !strcmp(change.pool.name, "older")) {
+            change.pool.spec.addresses.count = 0;
+            change.pool.spec.cidrs = cidrs;
+            change.pool.spec.excluded = excluded;
+        }
+        if (engine_replay(engine, &change, &fx.error) < 0)
+            fail_msg("%s", fx.error.message);
+    }
+    return engine;
+}
+
+static void settle(struct engine *engine)
+{
+    struct engine_ctx ctx = {.now = {fx.seconds * 1000000000}, .arena = &fx.arena, .changes = &fx.changes};
+    struct delete_pool_args dry = {.name = "younger", .dry_run = true};
+    struct delete_pool_result result;
+    char *before = dump_of(engine), *after;
+    size_t count = fx.changes.count;
+
+    assert_int_equal(engine_delete_pool(engine, &ctx, &dry, &result, &fx.error), 0);
+    after = dump_of(engine);
+    assert_string_equal(after, before); /* a dry run settles nothing */
+    engine_expire(engine, &ctx);
+    engine_check(engine);
+    assert_int_equal(fx.changes.count, count + 3);
+    engine_expire(engine, &ctx);
+    assert_int_equal(fx.changes.count, count + 3);
+    fx.changes.count = count; /* they are not the fixture's engine's */
+    free(before);
+    free(after);
+}
+
+static void pools_that_meet_by_todays_rules_are_settled_in_any_order_of_replay(void **state)
+{
+    struct engine *forwards, *backwards;
+    struct pool_view view;
+    struct claim_views claims;
+    char *a, *b;
+
+    (void)state;
+    make_old_history();
+    forwards = replay_old(false);
+    backwards = replay_old(true);
+    a = dump_of(forwards);
+    b = dump_of(backwards);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    settle(forwards);
+    settle(backwards);
+    assert_int_equal(engine_pool_get(forwards, "younger", &fx.arena, &view, &fx.error), 0);
+    assert_int_equal(view.record.state, POOL_REJECTED);
+    assert_string_equal(view.record.message,
+                        "pool overlaps: younger and older both have 10.1.0.1-10.1.0.254; take it out of one of them");
+    assert_int_equal(view.claims, 1);
+    assert_int_equal(engine_claims_of(forwards, "ProxyVIP", "api", &fx.arena, &claims, &fx.error), 0);
+    assert_string_equal(claim_text(&claims.items[0]), "10.1.0.1");
+    assert_int_equal(engine_claims_of(forwards, "ProxyVIP", "waits", &fx.arena, &claims, &fx.error), 0);
+    assert_string_equal(claim_text(&claims.items[0]), "10.1.0.2"); /* free in the older one: nobody holds it */
+    a = dump_of(forwards);
+    b = dump_of(backwards);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    engine_free(forwards);
+    engine_free(backwards);
+}
+
 /* ---- Tests: deleting ---- */
 
 static void unused_pool_is_removed_at_once(void **state)
@@ -573,6 +670,7 @@ int main(void)
         TEST(rejected_pool_is_retried_when_another_goes),
         TEST(rejected_edit_leaves_the_last_good_spec_in_force),
         TEST(two_rejected_pools_can_free_each_other),
+        TEST(pools_that_meet_by_todays_rules_are_settled_in_any_order_of_replay),
         TEST(unused_pool_is_removed_at_once),
         TEST(used_pool_drains_and_goes_with_its_last_claim),
         TEST(delete_with_another_uid_deletes_nothing),
