@@ -630,6 +630,10 @@ static void manual_claim_that_is_there_stays(void **state)
     assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_EXCLUDED);
     assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24")}), 0);
     expect_address("second", "10.0.0.1");
+    assert_int_equal(manual("third", "10.0.0.0", .enqueue = true), 0);
+    assert_int_equal(waits_for("third"), IPAM_REASON_ADDRESS_RESERVED);
+    assert_int_equal(delete_pool("a"), 0); /* of which only the old plan tells whom to wake */
+    expect_address("third", "10.0.0.0");
 }
 
 static void address_that_is_no_virtual_ip_is_refused(void **state)
