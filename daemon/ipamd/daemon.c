@@ -573,6 +573,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {
+        cooling_expire(daemon); /* and what today's rules make of what was loaded */
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
         head_log(daemon);
         notify_state("READY=1\nSTATUS=Serving");

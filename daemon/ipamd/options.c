@@ -53,6 +53,9 @@ static const struct option_row rows[] = {
      "of these, claims made by one user that has the role allocate"},
     {"max-cooling", "N", OPTION_NUMBER, AT(max_cooling), "4", 1, 1000000, NULL,
      "released addresses of an owner and family that cool at once; past it the one released first ends early"},
+    {"manual-addresses", "RANGES", OPTION_LIST, AT(manual_addresses), NULL, 0, 0, NULL,
+     "where new claims without a pool may lie: CIDRs, ranges and addresses, separated by commas, or none; without it "
+     "wherever pools and the addresses themselves allow"},
     {"max-name", "BYTES", OPTION_NUMBER, AT(max_name), "253", 1, 253, NULL,
      "length of a new pool's or owner's name and kind"},
     {"history-limit", "N", OPTION_NUMBER, AT(history_limit), "1000000", 0, INT64_MAX, NULL,

@@ -24,6 +24,7 @@ struct options {
     uint64_t handshake_timeout, idle_timeout, stall_timeout; /* seconds; 0: none */
     struct option_list max_claims;                           /* "KIND=N" */
     uint64_t max_claims_total, max_user_claims, max_cooling; /* claims: of all, of a user, of an owner and family */
+    struct option_list manual_addresses;                     /* "CIDR,…" or "none" */
     uint64_t max_name;                                       /* bytes */
     uint64_t history_limit;                                  /* changes; 0: all */
     uint64_t history_rate;                                   /* pages a second */

@@ -450,6 +450,46 @@ def test_claim_limit_that_cant_be_read_is_an_error_at_start(daemons, value):
     daemon.wait_log("write a kind of owner and a number, such as ProxyVIP=1000")
 
 
+def test_claims_without_a_pool_lie_where_the_option_says(daemons):
+    daemon = daemons().start("--manual-addresses", "10.7.0.0/24,10.8.0.1-10.8.0.4", "--manual-addresses", "2001:db8::/64")
+    ipam = daemon.ipam()
+    for name, wanted in (("a", "10.7.0.0"), ("b", "10.7.0.255"), ("c", "10.8.0.4"), ("d", "2001:db8::1")):
+        ipam.Allocate(allocate(name, address=wanted))
+    for wanted in ("10.6.255.255", "10.8.0.0", "10.8.0.5", "2001:db8:0:1::"):
+        with refused("ADDRESS_NOT_PERMITTED", "FAILED_PRECONDITION") as found:
+            ipam.Allocate(allocate("x", address=wanted, enqueue=True))
+        assert "10.7.0.0-10.7.0.255, 10.8.0.1-10.8.0.4, 2001:db8::-2001:db8::ffff:ffff:ffff:ffff" in found.message
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("pooled", "p", address="10.0.0.9"))
+    daemon.kill9()
+    ipam = daemon.start("--manual-addresses", "none").ipam()
+    assert address(ipam.Allocate(allocate("a", address="10.7.0.0"))) == "10.7.0.0/32", "what is there stays"
+    with refused("ADDRESS_NOT_PERMITTED") as found:
+        ipam.Allocate(allocate("e", address="10.7.0.1"))
+    assert "may lie nowhere; name a pool" in found.message
+    done = daemon.ipamc("explain", "allocate", "-", "e", "--address", "10.7.0.1")
+    assert "permitted (ipv4)" in done.stdout and found.message in done.stdout
+
+
+@pytest.mark.parametrize("values, why", [
+    (["10.0.0.1/24"], "has host bits set: write 10.0.0.0/24"), (["10.0.0.0/24,"], "a range in it is empty"),
+    (["all"], "is not an address"), (["none", "10.0.0.0/24"], "ranges are given as well"),
+    ([",".join(f"10.0.{n}.0/24" for n in range(65))], "more than 64 ranges"), (["1" * 200], "a range in it is too long")])
+def test_manual_addresses_that_cant_be_read_are_an_error_at_start(daemons, values, why):
+    daemon = daemons()
+    daemon.start(*(word for value in values for word in ("--manual-addresses", value)), ready=False)
+    assert daemon.wait() == 2
+    daemon.wait_log("--manual-addresses.*" + why)
+
+
+def test_as_many_ranges_of_manual_addresses_as_there_may_be(daemons):
+    daemon = daemons().start("--manual-addresses", ",".join(f"10.0.{n}.0/24" for n in range(64)))
+    daemon.ipam().Allocate(allocate("a", address="10.0.63.9"))
+    with refused("ADDRESS_NOT_PERMITTED") as found:
+        daemon.ipam().Allocate(allocate("b", address="10.0.64.0"))
+    assert "10.0.0.0-10.0.0.255, " in found.message and ", …, where" in found.message
+
+
 def test_names_up_to_the_limit_and_no_longer(daemons):
     daemon = daemons().start("--max-name", "8")
     ipam = daemon.ipam()

@@ -22,6 +22,8 @@ static unsigned int asked_families(const struct model *model, const struct model
     if (set || args->pool == MANUAL || !model->pools[args->pool].exists || !model->pools[args->pool].has_spec)
         return set ? set : FAMILY_SET_IPV4;
     usable = model_usable(&model->pools[args->pool].spec);
+    if (!usable)
+        usable = model_ranges(&model->pools[args->pool].spec);
     if (usable && !(usable & model_family_addresses(IPAM_IPV4)))
         return FAMILY_SET_IPV6;
     return FAMILY_SET_IPV4;
@@ -230,6 +232,22 @@ static bool over_limit(struct model *model, const struct demand *demand, const i
                     passes(all, more, model->limits.claims_max));
 }
 
+/* Does it ask, without a pool, for an address that no such claim may have now? What waits for it may go on. */
+static bool not_permitted(struct model *model, const struct demand *demand)
+{
+    bool refused = false;
+
+    for (int i = 0; i < 2; i++) {
+        struct model_claim *waiting = model_find(model, demand->owner, families[i], CLAIM_WAITING);
+        int address = demand->wish[i].address;
+
+        if (demand->pool == MANUAL && demand->wanted[i] && model_family(address) == families[i] &&
+            !(waiting && waiting->pool == MANUAL && waiting->wish.address == address))
+            refused |= !(model->permitted & ONE_ADDRESS(address));
+    }
+    return refused;
+}
+
 static bool nothing_wanted(const struct demand *demand)
 {
     return !demand->wanted[0] && !demand->wanted[1];
@@ -246,6 +264,8 @@ static enum ipam_reason carry_out(struct model *model, const struct model_alloca
         return reason;
     if (reason == IPAM_REASON_INVALID_ADDRESS && over_limit(model, demand, NULL))
         return IPAM_REASON_LIMIT_EXCEEDED;
+    if (reason == IPAM_REASON_INVALID_ADDRESS && not_permitted(model, demand))
+        return IPAM_REASON_ADDRESS_NOT_PERMITTED;
     same = reason && waits_for(model, demand);
     if (!same && !nothing_wanted(demand))
         part(model, demand);
@@ -281,6 +301,8 @@ static enum ipam_reason allocate(struct model *model, const struct model_allocat
         reason = nothing_wanted(&demand) ? IPAM_REASON_NONE : model_decide(model, &demand, chosen);
         if (over_limit(model, &demand, reason ? NULL : chosen))
             return IPAM_REASON_LIMIT_EXCEEDED;
+        if (not_permitted(model, &demand))
+            return IPAM_REASON_ADDRESS_NOT_PERMITTED;
     }
     reason = carry_out(model, args, &standing, &demand, reason, chosen);
     if (!reason && (standing.other[0] || standing.other[1]))

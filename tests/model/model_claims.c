@@ -170,9 +170,32 @@ static enum ipam_reason address_refused(const struct model *model, int owner, in
     return IPAM_REASON_NONE;
 }
 
+/* Does a pool keep the address to itself? In its ranges, but not for anybody, and no other pool's to give. */
+static enum ipam_reason kept(const struct model *model, int address)
+{
+    if (model_pool_at(model, address) != MANUAL)
+        return IPAM_REASON_NONE;
+    for (int i = 0; i < MODEL_POOLS; i++) {
+        const struct model_pool *pool = &model->pools[i];
+
+        if (pool->exists && pool->has_spec && (model_ranges(&pool->spec) & ONE_ADDRESS(address)))
+            return model_excluded(&pool->spec) & ONE_ADDRESS(address) ? IPAM_REASON_ADDRESS_EXCLUDED
+                                                                      : IPAM_REASON_ADDRESS_RESERVED;
+    }
+    return IPAM_REASON_NONE;
+}
+
 static enum ipam_reason certain_refused(const struct model *model, const struct demand *demand, int address)
 {
-    if (demand->pool != MANUAL) {
+    enum ipam_reason reason;
+
+    if (address >= MODEL_SPECIAL)
+        return IPAM_REASON_ADDRESS_RESERVED;
+    if (demand->pool == MANUAL) {
+        reason = kept(model, address);
+        if (reason)
+            return reason;
+    } else {
         if (model_excluded(&model->pools[demand->pool].spec) & ONE_ADDRESS(address))
             return IPAM_REASON_ADDRESS_EXCLUDED;
         if (!model_pool_contains(model, demand->pool, address))

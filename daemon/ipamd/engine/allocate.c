@@ -23,14 +23,16 @@ static bool reads_as_ipv6(const char *text)
     return !ipam_addr_parse(text, &address, NULL) && address.family == IPAM_IPV6;
 }
 
+/* Those of which the pool has addresses to give, else those that its ranges are of. */
 static unsigned int pool_families(const struct pool *pool)
 {
-    unsigned int families = 0;
+    unsigned int usable = 0, ranges = 0;
 
-    for (unsigned int f = 0; pool && f < FAMILIES; f++)
-        if (pool->plan.families[f].capacity)
-            families |= 1u << f;
-    return families;
+    for (unsigned int f = 0; pool && f < FAMILIES; f++) {
+        usable |= pool->plan.families[f].capacity ? 1u << f : 0;
+        ranges |= pool->plan.ranges.families[f].whole.count ? 1u << f : 0;
+    }
+    return usable ? usable : ranges;
 }
 
 static unsigned int families_of(const struct allocate_args *args, const struct pool *pool)
@@ -234,6 +236,66 @@ static int check_claims(const struct engine *engine, const struct allocation *al
     return 0;
 }
 
+/* True if the owner waits for that very address already, without a pool. */
+static bool waits_for_it(const struct request *request, unsigned int family)
+{
+    const struct claim *claim = request->owner ? request->owner->active[family] : NULL;
+
+    return claim && claim->state == CLAIM_WAITING && !claim->pool &&
+           ipam_addr_equal(&claim->wait->address, &request->demands[family].address);
+}
+
+static bool is_permitted(const struct engine_limits *limits, const struct ipam_addr *address)
+{
+    for (size_t i = 0; i < limits->n_manual; i++)
+        if (ipam_range_contains(&limits->manual[i], address))
+            return true;
+    return !limits->manual_bounded;
+}
+
+static int refuse_manual(const struct engine_limits *limits, const struct ipam_addr *address, struct ipam_error *reterr)
+{
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    ipam_addr_format(address, text);
+    if (limits->n_manual)
+        ipam_error_set(
+            reterr, IPAM_REASON_ADDRESS_NOT_PERMITTED,
+            "address not permitted: %s is not in %s, where claims without a pool may lie; ask for an address "
+            "from there, or name a pool",
+            text, limits->manual_text);
+    else
+        ipam_error_set(reterr, IPAM_REASON_ADDRESS_NOT_PERMITTED,
+                       "address not permitted: %s is asked for without a pool, and such claims may lie nowhere; name a "
+                       "pool",
+                       text);
+    ipam_error_add(reterr, "address", text);
+    return -1;
+}
+
+static int check_permitted(const struct engine *engine, const struct request *request, struct ipam_error *reterr)
+{
+    const struct engine_limits *limits = &engine->batch->ctx->limits;
+
+    for (unsigned int f = 0; f < FAMILIES && !*request->pool_name; f++) {
+        const struct demand *demand = &request->demands[f];
+
+        if ((request->families & 1u << f) && demand->readable && !waits_for_it(request, f) &&
+            !is_permitted(limits, &demand->address))
+            return refuse_manual(limits, &demand->address, reterr);
+    }
+    return 0;
+}
+
+/* What limits say of new claims: refused, never enqueued. grants: what would be granted, NULL: nothing. */
+static int check_limits(const struct engine *engine, const struct allocation *allocation, const struct grant *grants,
+                        struct ipam_error *reterr)
+{
+    if (check_claims(engine, allocation, grants, reterr) < 0)
+        return -1;
+    return check_permitted(engine, &allocation->request, reterr);
+}
+
 static int refuse_claim_exists(const struct allocation *allocation, struct ipam_error *reterr)
 {
     unsigned int family = allocation->unfit & FAMILY_SET_IPV4 ? 0 : 1;
@@ -410,7 +472,7 @@ static int refused(struct engine *engine, struct allocation *allocation, const s
 {
     if (!may_enqueue(allocation, refusal))
         return refusal_error(refusal, reterr);
-    if (check_claims(engine, allocation, NULL, reterr) < 0)
+    if (check_limits(engine, allocation, NULL, reterr) < 0)
         return -1;
     enqueue(engine, allocation, refusal);
     return 0;
@@ -433,7 +495,7 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
         give_back_unfit(engine, allocation);
     }
     granted = !allocation->request.families || !decide(engine, &allocation->request, grants, &refusal);
-    status = check_claims(engine, allocation, granted ? grants : NULL, reterr);
+    status = check_limits(engine, allocation, granted ? grants : NULL, reterr);
     if (!status && granted) {
         grant_all(engine, allocation, grants);
         if (allocation->unfit)

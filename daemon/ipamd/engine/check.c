@@ -75,7 +75,7 @@ static void check_claim(struct engine *engine, struct claim *claim)
     else
         REQUIRE(owner->active[claim->family] == claim);
     if (claim->state == CLAIM_BOUND)
-        REQUIRE(!claim->pool || (claim->pool->listed && claim->pool->in_force));
+        REQUIRE(!claim->pool || claim->pool->listed);
     if (claim->state == CLAIM_WAITING)
         check_wait(engine, claim->wait);
 }
@@ -118,7 +118,9 @@ static void check_pool(struct engine *engine, const struct pool *pool)
     REQUIRE(pool_find(engine, pool->name) == pool);
     REQUIRE(pool->listed && pool->record.state != POOL_REMOVED);
     REQUIRE(!pool->gained);
-    REQUIRE(pool->in_force == pool->record.has_spec);
+    REQUIRE(!pool->in_force || (pool->record.has_spec && !pool->aside));
+    REQUIRE(pool->in_force || !(pool->plan.families[0].capacity + pool->plan.families[1].capacity));
+    REQUIRE(!pool->aside || engine->loaded);
     REQUIRE(pool->record.state != POOL_DRAINING || pool_claims(pool));
     REQUIRE(!regions_overlap(engine, &pool->plan, pool, &other, &range));
     REQUIRE(!pool->has_rejected_plan || regions_overlap(engine, &pool->rejected_plan, pool, &other, &range));

@@ -54,6 +54,10 @@ struct engine_limits {
     uint64_t user_claims_max; /* that the caller (ctx->actor.uid) has made, for whichever owner */
     uint64_t cooling_max;     /* addresses of an owner and family that cool at once; past it the oldest end early */
     size_t name_max;          /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+    bool manual_bounded;      /* claims without a pool may lie in these ranges only; false: wherever else they may */
+    const struct ipam_range *manual;
+    size_t n_manual;
+    const char *manual_text; /* the ranges, for messages; when there are any */
 };
 
 /* For whom the caller may make, change and give back claims: what the groups allow together of which it is a member. */
@@ -108,8 +112,10 @@ struct pool_view {
     struct pool_record record;
     uint64_t revision; /* of its last change */
     struct pool_counts total, ipv4, ipv6;
-    struct string_list clipped; /* cidrs (and ranges) that serve their first 65,536 addresses only */
-    uint64_t claims;            /* bound claims made through it, orphans included: what draining waits for */
+    struct string_list
+        clipped; /* cidrs and ranges that have addresses past their first 65,536, which the pool has not */
+    struct string_list warnings; /* what its user should know of the spec in force, a sentence each */
+    uint64_t claims;             /* bound claims made through it, orphans included: what draining waits for */
 };
 
 /* A claim as seen now. */
@@ -139,22 +145,23 @@ struct apply_pool_result {
     bool changed;                /* a change of this pool was recorded */
 };
 
-/* Creates or edits a pool. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
+/* Creates or edits a pool. Which addresses it means: pool_ranges.h. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
  *  - An empty uid stands for the recorded one.
  *  - A generation below the recorded one (both over 0), unless the uid differs (both not empty): STALE_GENERATION.
  *  - DRAINING: POOL_DRAINING, unless the uid differs from the recorded one, both not empty: then the pool was recreated; it
  *    takes the new uid and keeps id, created_at and claims, and draining ends (unless this very spec is refused).
  *  - The recorded spec (uid and generation included, lists in the same order) again: no change, and the same answer.
- *  - Usable addresses = expanded cidrs and addresses without excluded. INVALID_POOL_SPEC quotes the entry that is wrong.
- *    POOL_OVERLAP names the other pool and the first range in common, IPv4 before IPv6; `addresses` ranges are clipped as
- *    cidrs are. Addresses count against every pool that has a spec in force, REJECTED and DRAINING ones included.
- *  - A READY pool with clipped entries says so in its message; other READY pools have none.
+ *  - INVALID_POOL_SPEC quotes the entry that is wrong. So it is for an entry that has no address that can be a virtual IP
+ *    (special.h), but not for the very spec that is in force.
+ *    POOL_OVERLAP names the other pool and the first range in common, IPv4 before IPv6. Addresses count against every pool
+ *    that has a spec in force, REJECTED and DRAINING ones included.
+ *  - The message of a READY pool is its warnings, "" when there are none.
  *  - Whenever a pool changes or goes, rejected pools are retried, then the queue is served: all in the same batch. A pool
  *    that had a spec in force and is rejected keeps it in force (state REJECTED, still serving).
  * Checked in this order: INVALID_POOL_SPEC for what is never remembered (a name that is no DNS-1123 subdomain, a uid or an
  * entry that is too long or not printable UTF-8, too many entries, a reuse delay too long), STALE_GENERATION, POOL_DRAINING,
  * INVALID_POOL_SPEC for the rest (neither cidrs nor addresses, unreadable entries in the order cidrs, addresses, excluded,
- * capacity), POOL_OVERLAP.
+ * capacity, entries without a virtual IP), POOL_OVERLAP.
  */
 int engine_apply_pool(struct engine *engine, const struct engine_ctx *ctx, const struct apply_pool_args *args,
                       struct apply_pool_result *ret, struct ipam_error *reterr);
@@ -203,7 +210,8 @@ struct allocate_args {
 /* Grants, or finds granted, the owner's claims of the families asked for; IPv4 before IPv6.
  *
  * Families asked for: args->families, or when 0: IPv4 if `address` is given and does not read as IPv6, IPv6 if it does or
- * `ipv6_address` is given; with neither, the pool's only one (of which it has usable addresses), else IPv4.
+ * `ipv6_address` is given; with neither, the pool's only one (of which it has usable addresses; when it has none at all, of
+ * which its ranges are), else IPv4.
  * `ipv6_address` is for IPv6; `address` is for IPv6 when that is the only family asked for, else for IPv4. Two texts for one
  * family, or a text for a family that is not asked for, are INVALID_REQUEST. The preferred ones likewise, but one that is
  * too much, can't be read or can't be had is ignored, and so is one for a family that comes with an address. With IPv6
@@ -223,11 +231,14 @@ struct allocate_args {
  *   DNS-1123 subdomain), PERMISSION_DENIED (ctx->scope does not allow the owner, by its kind, the uid given, and the uids
  *   that its claims are recorded with, cooling ones too), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the
  *   owner's kind, the caller and all would have by ctx->limits, in this order; never enqueued. One that waits or cools and goes on
- *   as this one adds none); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   as this one adds none), ADDRESS_NOT_PERMITTED (without a pool: outside of the ranges of
+ *   ctx->limits, unless the owner waits for that very address already; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
  *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
  *   that are to be granted); then per family, IPv4 first:
- *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING
- *   (manual: the last two); with a preferred address that passes those: granted, whatever follows;
+ *   with an address: ADDRESS_RESERVED (no virtual IP: special.h), ADDRESS_EXCLUDED (lies in an `excluded` entry),
+ *   ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING. Without a pool: ADDRESS_RESERVED; then if no pool has the address
+ *   usable, of the first by name that keeps it to itself: ADDRESS_EXCLUDED (it lies in the pool's ranges, too), or
+ *   ADDRESS_RESERVED (network or broadcast address of its CIDR); ADDRESS_IN_USE, ADDRESS_COOLING. With a preferred address that passes those: granted, whatever follows;
  *   for any: AUTO_ASSIGN_DISABLED, POOL_PAUSED; then the owner's own cooling address that lies in that pool, of the family,
  *   the most recently released (revision) first; then the lowest free address; else POOL_EXHAUSTED.
  * A cooling address counts as free to the owner (kind, name) that held it last, and its claim is taken up again under the
@@ -311,7 +322,10 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
 
 /* ---- Replay and inspection ------------------------------------------------------------------------------------- */
 
-/* Puts the engine where the change says, without deciding anything. Works with a whole history in order of revision,
+/* Puts the engine where the change says, without deciding anything. Earlier versions may have decided by other rules: of pools
+ * that meet, the younger have no addresses for now (their claims stay), and the next deciding call or engine_expire first
+ * records what today's rules make of all that was replayed, with an empty actor: REJECTED for POOL_OVERLAP (DRAINING ones
+ * stay so, with that reason), the oldest first; new messages of READY pools; rejected pools and the queue as ever. Works with a whole history in order of revision,
  * and with the last change of every living pool and claim, pools first, each kind in order of id; then engine_set_revision
  * tells how far the history goes (needed in the second case only). -1 with STORE_DAMAGED when the record contradicts the
  * state; the engine is then good for engine_free only. */

@@ -12,32 +12,10 @@
 #include <bsd/sys/tree.h>
 
 #include "engine.h"
+#include "pool_ranges.h"
 
-typedef unsigned __int128 addr_value; /* an address as a number, within its family */
-
-#define FAMILIES         2
 #define LEAF_SIZE        64
 #define SPACE_LEVELS_MAX 5 /* 64^5 > ENGINE_POOL_CAPACITY_MAX */
-
-static inline unsigned int family_index(enum ipam_family family)
-{
-    return (unsigned int)family - 1;
-}
-
-static inline enum ipam_family family_at(unsigned int index)
-{
-    return (enum ipam_family)(index + 1);
-}
-
-static inline addr_value addr_number(const struct ipam_addr *addr)
-{
-    return (addr_value)addr->hi << 64 | addr->lo;
-}
-
-static inline struct ipam_addr addr_make(enum ipam_family family, addr_value number)
-{
-    return (struct ipam_addr){(uint64_t)(number >> 64), (uint64_t)number, family};
-}
 
 static inline bool text_empty(const char *text)
 {
@@ -107,36 +85,33 @@ void slab_done(struct slab *slab); /* with all pieces */
 
 /* ---- plan.c: which addresses a pool's spec means ---- */
 
-struct span {
-    addr_value first, last;
-};
-
-struct spans { /* sorted and disjoint once normalised */
-    struct span *items;
-    size_t count, capacity;
-};
-
 struct plan_family {
-    struct spans usable, excluded;
+    struct spans usable, excluded; /* borrowed from `ranges` */
     uint64_t *base; /* index of the first address of each usable span, in all of the plan's of the family */
     uint64_t capacity, n_excluded;
 };
 
 struct plan {
     struct plan_family families[FAMILIES];
-    const char **clipped; /* borrowed from the spec */
-    size_t n_clipped;
+    struct pool_ranges ranges;
 };
 
-#define PLAN_NOWHERE UINT64_MAX
+#define PLAN_NOWHERE      UINT64_MAX
+#define PLAN_WARNINGS_MAX 4
 
 /* -1 with INVALID_POOL_SPEC. The spec must stay while the plan is used. */
 int plan_make(const char *name, const struct pool_spec *spec, struct plan *ret, struct ipam_error *reterr);
+int plan_check_capacity(const char *name, const struct plan *plan, struct ipam_error *reterr);
+/* That, and what only a new spec must keep to: what is recorded stays. */
+int plan_check_new(const char *name, const struct plan *plan, struct ipam_error *reterr);
+bool spec_had(const struct pool_spec *spec, const struct ipam_addr *address); /* see pool_texts_had */
 void plan_done(struct plan *plan);
 bool plan_same(const struct plan *a, const struct plan *b);               /* the same usable addresses */
 uint64_t plan_index(const struct plan_family *family, addr_value number); /* or PLAN_NOWHERE */
 addr_value plan_number(const struct plan_family *family, uint64_t index);
-bool spans_contain(const struct spans *spans, addr_value number);
+/* What the pool's user should know, a sentence each; and all of it as one text, "" for nothing. */
+void plan_warnings(const struct plan *plan, struct arena *arena, struct string_list *ret);
+const char *plan_message(const struct plan *plan, struct arena *arena);
 
 /* ---- space.c: which addresses of a plan are free, and who holds the others ---- */
 
@@ -244,12 +219,14 @@ struct pool {
     char *name;
     uint64_t hash, revision;
     size_t refs;               /* claims that name it */
-    bool listed, in_force;     /* in_force: listed and has a spec */
+    bool listed, in_force;     /* in_force: listed, and `plan` is that of its spec */
     struct changes store;      /* holds what `record` points at */
     struct pool_record record; /* when listed */
     struct plan plan;          /* of record.spec, when in force; else empty */
     struct plan rejected_plan; /* of record.rejected, when it can be read */
     bool has_rejected_plan;
+    struct plan aside_plan; /* of record.spec, when set aside: pool.c; until pools_settle_loaded */
+    bool aside;
     struct pool_family families[FAMILIES];
     struct wait_list fifo[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
     struct wait *waits, *waits_last;        /* all, by since */
@@ -294,7 +271,8 @@ struct engine {
     struct user *recent_user;
     struct pool *recent_pool;
     struct pool_vector listed; /* by name */
-    size_t n_rejected;
+    size_t n_rejected, n_aside;
+    bool loaded; /* by replay, and not settled since */
     struct regions regions[FAMILIES];
     struct outsiders outsiders[FAMILIES];
 
@@ -438,6 +416,9 @@ void wait_unlist(struct engine *engine, struct wait *wait);
 void wait_enlist(struct engine *engine, struct wait *wait, enum ipam_reason reason); /* it has been decided on */
 void waits_pend_pool(struct engine *engine, struct pool *pool);
 void waits_pend_mixed(struct engine *engine, struct pool *pool);
+void waits_pend_span(struct engine *engine, unsigned int family,
+                     const struct span *span); /* that watch an address of it */
+void waits_pend_all(struct engine *engine);
 void waits_pend_address(struct engine *engine, unsigned int family, addr_value number);
 uint64_t wait_position(struct engine *engine, struct wait *wait);
 int watchers_compare(const struct wait *a, const struct wait *b);
@@ -470,7 +451,9 @@ struct refusal {
     enum ipam_reason reason;
     unsigned int family;
     const struct request *request;
-    struct claim *holder;
+    struct claim *holder; /* of the address, or NULL */
+    const struct pool
+        *pool; /* that the address has to do with: the request's, or one that keeps it from manual claims */
     struct wall_time until; /* ADDRESS_COOLING: when that ends, by the wall clock of the newest call */
 };
 
@@ -511,6 +494,7 @@ struct batch {
     bool dry, undoing;            /* undoing: `undo` is kept */
     struct changes undo, scratch; /* earlier states of what changed; the changes of a dry run */
     struct batch_mark start;
+    bool loaded; /* engine->loaded before */
 };
 
 void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry);
@@ -558,6 +542,8 @@ int scope_check(const struct engine *engine, const struct owner_ref *who, const 
 
 void pools_remove_drained(struct engine *engine);
 void pools_retry_rejected(struct engine *engine);
+void pools_settle_loaded(struct engine *engine); /* records what today's rules make of the specs that were replayed */
+int pools_older_first(const void *a, const void *b); /* of struct pool pointers */
 
 /* ---- check.c ---- */
 
