@@ -262,6 +262,7 @@ static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits, cons
     endpoint->header_rules = is_server ? server_header_rules : client_header_rules;
     filter_init(&endpoint->filter);
     start_session(endpoint);
+    endpoint->base = endpoint->memory.held;
     return endpoint;
 }
 
@@ -284,9 +285,7 @@ void grpc_endpoint_trim(struct grpc_endpoint *endpoint)
     memory_done(&endpoint->memory);
     for (struct grpc_call *call = endpoint->idle, *next; call != NULL; call = next) {
         next = call->next;
-        arena_done(&call->arena);
-        free(call->out.data);
-        free(call);
+        call_free(endpoint, call);
     }
     endpoint->idle = NULL;
     endpoint->n_idle = 0;
@@ -465,7 +464,8 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint)
 
 size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint)
 {
-    return grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial + endpoint->held;
+    size_t session = endpoint->memory.held > endpoint->base ? endpoint->memory.held - endpoint->base : 0;
+    return session + (endpoint->out != NULL ? OUT_SIZE : 0) + endpoint->partial + endpoint->held;
 }
 
 struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint)

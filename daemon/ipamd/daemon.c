@@ -89,10 +89,10 @@ static uint64_t host_monotonic_now(void *user)
     return uv_now(&daemon->loop) * 1000000;
 }
 
-static void *host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
+static void *host_work(void *user, const struct actor *who, void (*run)(void *), void (*done)(void *), void *arg)
 {
     struct daemon *daemon = user;
-    return reads_add(&daemon->reads, run, done, arg);
+    return reads_add(&daemon->reads, who->uid, run, done, arg);
 }
 
 static bool host_drop(void *user, void *work)
@@ -303,7 +303,7 @@ static void on_client(uv_stream_t *listener, int status)
 static void on_shutdown_timeout(uv_timer_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    log_warning("stopping: %zu clients have not finished in time, disconnecting them", daemon->connections.count);
+    log_warning("stopping: %zu clients have not finished in time, disconnecting them", daemon->connections.seats.count);
     connections_abort(&daemon->connections);
 }
 
@@ -428,7 +428,7 @@ static struct room room_for_peers(const struct options *options)
     return room;
 }
 
-static void connections_init(struct daemon *daemon, uint64_t max)
+static void clients_init(struct daemon *daemon, uint64_t max)
 {
     const struct options *options = daemon->options;
     daemon->connections = (struct connections){
@@ -448,21 +448,23 @@ static void connections_init(struct daemon *daemon, uint64_t max)
                 .idle = options->idle_timeout * 1000,
                 .stall = options->stall_timeout * 1000,
             },
-        .max = max,
-        .max_user = options->max_user_connections,
         .max_buffered = options->max_buffered,
     };
-    TAILQ_INIT(&daemon->connections.paused);
+    connections_init(&daemon->connections, max, options->max_user_connections);
 }
 
 /* Who may read the history may hear of it. On the publisher's thread. */
-static bool may_subscribe(int fd, void *user)
+static bool subscriber_identify(int fd, void *user, uid_t *ret_uid, enum rank *ret_rank)
 {
     const struct daemon *daemon = user;
     struct ucred peer;
     socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           access_role(daemon->access, fd, &peer) >= RPC_ROLE_READ;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return false;
+    enum rpc_role role = access_role(daemon->access, fd, &peer);
+    *ret_uid = peer.uid;
+    *ret_rank = access_is_own(&peer) ? RANK_OWN : (enum rank)role;
+    return role >= RPC_ROLE_READ;
 }
 
 static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t revision, struct ipam_error *reterr)
@@ -473,8 +475,10 @@ static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t r
         .tick_ms = (uint32_t)options->tick_interval,
         .budget = options->bus_budget,
         .max_subscribers = max_subscribers,
+        .max_user = options->max_user_connections,
+        .stall_ms = options->stall_timeout * 1000,
         .revision = revision,
-        .may_subscribe = may_subscribe,
+        .identify = subscriber_identify,
         .user = daemon,
     };
     struct publisher *publisher;
@@ -508,7 +512,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     daemon->pipeline.on_durable = batch_durable;
     reads_init(&daemon->reads, &daemon->loop, options->history_rate);
     rpc_init(daemon, store);
-    connections_init(daemon, room.clients);
+    clients_init(daemon, room.clients);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {
@@ -520,6 +524,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     }
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
 
+    connections_done(&daemon->connections);
     writer_free(writer);
     bus_done(&daemon->bus);
     pipeline_done(&daemon->pipeline);

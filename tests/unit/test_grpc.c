@@ -1,5 +1,9 @@
 /* The gRPC endpoint, both sides of it against each other. */
+#include <malloc.h>
+
 #include "grpc_pair.h"
+
+#define PAIR_MANY 200
 
 /* ---- Fixture --------------------------------------------------------------------------------------------------- */
 
@@ -315,17 +319,32 @@ static void reply_past_the_servers_limit_arrives(void **state)
     pair_free(pair);
 }
 
+/* Its header tables know the calls of the tests below by then. */
+static size_t held_without_calls(struct pair *pair)
+{
+    struct outcome outcome = {0};
+    static const char *const paths[] = {"/t.T/Hold", "/t.T/Stream"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+        struct grpc_call *call = pair_start(pair, paths[i], &outcome);
+        pair_send_text(call, "\x01", false);
+        pair_run(pair);
+        grpc_call_cancel(call, false);
+        pair_run(pair);
+    }
+    grpc_endpoint_trim(pair->server);
+    return grpc_endpoint_held(pair->server);
+}
+
 static void what_open_calls_hold_is_counted_until_they_end(void **state)
 {
     struct pair *pair = *state;
     struct outcome held = {0}, streams = {0};
-    pair_run(pair);
-    assert_int_equal(grpc_endpoint_held(pair->server), 0);
+    size_t none = held_without_calls(pair);
     struct grpc_call *call = pair_start(pair, "/t.T/Hold", &held);
     pair_send_text(call, "x", false);
     pair_run(pair);
     size_t one = grpc_endpoint_held(pair->server);
-    assert_in_range(one, 2048, 16384);
+    assert_in_range(one - none, 4096, 16384 + 80 * 1024); /* a block of memory, and the buffer of what is sent */
     arena_alloc(grpc_call_arena(pair->held), 100000);
     assert_true(grpc_endpoint_held(pair->server) >= one + 100000);
     pair->client_reads = false;
@@ -337,7 +356,46 @@ static void what_open_calls_hold_is_counted_until_they_end(void **state)
     assert_int_equal(streams.n_messages, 32);
     grpc_call_cancel(call, false);
     pair_run(pair);
-    assert_int_equal(grpc_endpoint_held(pair->server), 0);
+    grpc_endpoint_trim(pair->server);
+    assert_int_equal(grpc_endpoint_held(pair->server), none);
+}
+
+/* 200 calls at once, which all end but one that was there before. */
+static void what_is_kept_of_calls_is_counted_and_is_given_back_beside_an_open_one(void **state)
+{
+    struct pair *pair = *state;
+    struct outcome open = {0}, many[PAIR_MANY] = {0};
+    held_without_calls(pair);
+    pair_send_text(pair_start(pair, "/t.T/Hold", &open), "x", false);
+    pair_run(pair);
+    grpc_endpoint_trim(pair->server);
+    size_t one = grpc_endpoint_held(pair->server);
+    struct grpc_call *calls[PAIR_MANY];
+    for (int i = 0; i < PAIR_MANY; i++)
+        pair_send_text(calls[i] = pair_start(pair, "/t.T/Hold", &many[i]), "x", false);
+    pair_run(pair);
+    for (int i = 0; i < PAIR_MANY; i++)
+        grpc_call_cancel(calls[i], false);
+    pair_run(pair);
+    assert_int_equal(grpc_endpoint_calls(pair->server), 1);
+    assert_true(grpc_endpoint_held(pair->server) >= one + (size_t)PAIR_MANY * 4096);
+    grpc_endpoint_trim(pair->server);
+    assert_int_equal(grpc_endpoint_held(pair->server), one);
+}
+
+/* What malloc gave meanwhile is what is counted, or less, be it for calls, for streams, or for what is kept. */
+static void all_that_a_client_makes_it_hold_is_counted(void **state)
+{
+    struct pair *pair = *state;
+    static struct outcome many[PAIR_MANY];
+    held_without_calls(pair);
+    grpc_endpoint_trim(pair->client);
+    size_t counted = grpc_endpoint_held(pair->server), in_use = mallinfo2().uordblks;
+    for (int i = 0; i < PAIR_MANY; i++)
+        pair_send_text(pair_start(pair, "/t.T/Hold", &many[i]), "x", false);
+    pair_run(pair);
+    size_t both = grpc_endpoint_held(pair->server) + grpc_endpoint_held(pair->client) - counted;
+    assert_true(mallinfo2().uordblks - in_use <= both + both / 50);
 }
 
 static void reply_past_the_clients_limit_fails_the_call(void **state)
@@ -485,6 +543,8 @@ int main(void)
         cmocka_unit_test(reply_past_the_clients_limit_fails_the_call),
         cmocka_unit_test(reply_past_the_servers_limit_arrives),
         TEST(what_open_calls_hold_is_counted_until_they_end),
+        TEST(what_is_kept_of_calls_is_counted_and_is_given_back_beside_an_open_one),
+        TEST(all_that_a_client_makes_it_hold_is_counted),
         cmocka_unit_test(sending_past_the_limit_fails_the_call),
         TEST(stream_waits_for_a_reader_that_stops),
         cmocka_unit_test(peer_that_never_reads_is_given_up),

@@ -24,6 +24,7 @@ static const struct grpc_limits limits = {
 
 /* A client with its connection. */
 struct client {
+    struct rpc_party party;
     struct rpc_peer peer;
     struct grpc_endpoint *here, *there;
     size_t answers, late; /* OK; DEADLINE_EXCEEDED */
@@ -78,7 +79,7 @@ static void client_init(struct fixture *f, struct client *client)
 {
     static const struct grpc_callbacks callbacks = {.on_status = on_status};
     struct actor actor = {.uid = 0, .command = "test", .method = ""};
-    rpc_peer_init(&client->peer, f->server, &actor, RPC_ROLE_ADMIN, limits.max_unread);
+    rpc_peer_init(&client->peer, f->server, &client->party, &actor, RPC_ROLE_ADMIN, limits.max_unread);
     client->there = grpc_server_new(&limits, &rpc_callbacks, &client->peer);
     client->here = grpc_client_new(&limits, &callbacks, "test/1", client);
 }

@@ -18,7 +18,7 @@ static int check_name(const char *name, size_t size, struct ipam_error *error)
     uint8_t bytes[64] = {0x0a, (uint8_t)(size + 2), 0x12, (uint8_t)size};
     assert_in_range(size, 0, 60);
     memcpy(bytes + 4, name, size);
-    return wire_check_strings(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
+    return wire_check(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
 }
 
 /* ---- Tests ------------------------------------------------------------------------------------------------------- */
@@ -68,7 +68,7 @@ static void bytes_that_are_no_message_are_left_to_the_unpacking(void **state)
     static const char *const junk[] = {"\x0a", "\x0a\xff", "\xff\xff\xff", "\x0b", "\x0a\x05\x12\x7f", "\x80"};
     struct ipam_error error;
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
-        assert_int_equal(wire_check_strings(&ipam__v1__allocate_request__descriptor, (const uint8_t *)junk[i],
+        assert_int_equal(wire_check(&ipam__v1__allocate_request__descriptor, (const uint8_t *)junk[i],
                                             strlen(junk[i]), &error),
                          0);
 }

@@ -1,0 +1,543 @@
+/* A connection's end, whatever libuv still has to say of it: each place that closes one, while a write is under way or is
+ * done and not told yet. Real sockets and a real loop; uv_try_write is ours (--wrap), to write little and to look in between. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../daemon/ipamd/connection.h"
+#include "ipam/ipam.pb-c.h"
+
+#define CLAIMS  1000
+#define CLIENTS 2
+
+/* ---- What is injected -------------------------------------------------------------------------------------------- */
+
+static struct {
+    bool writes_half;                /* of what it is given, so that libuv gets the rest */
+    bool fails;                      /* with EPIPE */
+    void (*before)(void *user);      /* each write */
+    void (*after_flush)(void *user); /* once, in the iteration that has begun a write of libuv's */
+    void *user;
+    size_t rests; /* writes that libuv was given */
+} inject;
+
+int __real_uv_try_write(uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count);
+int __wrap_uv_try_write(uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count);
+int __real_uv_write(uv_write_t *request, uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count,
+                    uv_write_cb done);
+int __wrap_uv_write(uv_write_t *request, uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count,
+                    uv_write_cb done);
+
+int __wrap_uv_try_write(uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count)
+{
+    if (inject.before)
+        inject.before(inject.user);
+    if (inject.fails)
+        return UV_EPIPE;
+    uv_buf_t some = buffers[0];
+    some.len = inject.writes_half && some.len > 1 ? some.len / 2 : some.len;
+    return __real_uv_try_write(stream, &some, count);
+}
+
+int __wrap_uv_write(uv_write_t *request, uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count,
+                    uv_write_cb done)
+{
+    inject.rests++;
+    return __real_uv_write(request, stream, buffers, count, done);
+}
+
+/* ---- Fixture ----------------------------------------------------------------------------------------------------- */
+
+struct client {
+    int fd;
+    struct grpc_endpoint *endpoint;
+    size_t answers, lost;
+};
+
+struct fixture {
+    char dir[64];
+    int wake;
+    struct store *store;
+    struct writer *writer;
+    struct pipeline pipeline;
+    struct rpc_server *server;
+    struct access access;
+    struct connections all;
+    uv_loop_t loop;
+    uv_pipe_t listener;
+    uv_prepare_t prepare;
+    struct client clients[CLIENTS];
+};
+
+static void wake(void *user)
+{
+    uint64_t one = 1;
+    assert_int_equal(write(((struct fixture *)user)->wake, &one, sizeof one), sizeof one);
+}
+
+static struct wall_time wall_now(void *user)
+{
+    (void)user;
+    return (struct wall_time){1700000000000000000};
+}
+
+static uint64_t monotonic_now(void *user)
+{
+    return uv_now(&((struct fixture *)user)->loop) * 1000000;
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
+/* Claims that make a page of more than a socket takes. */
+static void claims_make(struct fixture *f)
+{
+    static const char *const cidrs[] = {"10.0.0.0/20"};
+    struct arena arena;
+    arena_init(&arena);
+    struct engine_ctx ctx = {
+        .now = wall_now(f), .actor = {0, "test", "Test"}, .arena = &arena, .changes = f->pipeline.gathering};
+    struct apply_pool_args pool = {.name = "p", .spec = {.cidrs = {cidrs, 1}, .uid = "", .auto_assign = true}};
+    struct apply_pool_result result;
+    struct claim_views claims;
+    char name[201];
+    assert_int_equal(engine_apply_pool(f->pipeline.engine, &ctx, &pool, &result, NULL), 0);
+    for (int i = 0; i < CLAIMS; i++) {
+        snprintf(name, sizeof name, "%0200d", i);
+        struct allocate_args args = {.owner = {"Manual", name, ""},
+                                     .pool = "p",
+                                     .address = "",
+                                     .ipv6_address = "",
+                                     .preferred_address = "",
+                                     .preferred_ipv6_address = ""};
+        assert_int_equal(engine_allocate(f->pipeline.engine, &ctx, &args, &claims, NULL), 0);
+    }
+    struct pollfd ready = {.fd = f->wake, .events = POLLIN};
+    pipeline_flush(&f->pipeline);
+    assert_int_equal(poll(&ready, 1, 30000), 1);
+    pipeline_take(&f->pipeline);
+    arena_done(&arena);
+}
+
+static void server_start(struct fixture *f)
+{
+    static const uint8_t hash_key[16] = "0123456789abcdef";
+    struct ipam_error error;
+    struct store_options options = {.dir = f->dir};
+    assert_int_equal(store_open(&options, &f->store, &error), 0);
+    struct engine *engine = engine_new(hash_key);
+    assert_int_equal(store_load(f->store, engine, &error), 0);
+    f->writer = writer_new(f->store, hash_key, wake, f);
+    pipeline_init(&f->pipeline, engine, f->writer, nothing, f);
+    struct rpc_server_options rpc = {.version = "1",
+                                     .host = {wall_now, monotonic_now, NULL, NULL, connection_wake, f},
+                                     .store = f->store,
+                                     .pipeline = &f->pipeline};
+    f->server = rpc_server_new(&rpc);
+    claims_make(f);
+}
+
+/* As the process does it: what was decided in the iteration goes out before the loop sleeps. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct fixture *f = prepare->data;
+    rpc_server_turn(f->server);
+    connections_flush(&f->all);
+    if (inject.after_flush && inject.rests >= CLIENTS) {
+        inject.after_flush(f);
+        inject.after_flush = NULL;
+    }
+}
+
+static void on_client(uv_stream_t *listener, int status)
+{
+    assert_int_equal(status, 0);
+    connection_accept(&((struct fixture *)listener->data)->all, listener);
+}
+
+static const char *socket_path(const struct fixture *f)
+{
+    static char path[100];
+    snprintf(path, sizeof path, "%s/socket", f->dir);
+    return path;
+}
+
+static void loop_start(struct fixture *f)
+{
+    assert_int_equal(uv_loop_init(&f->loop), 0);
+    uv_prepare_init(&f->loop, &f->prepare);
+    uv_pipe_init(&f->loop, &f->listener, 0);
+    f->prepare.data = f->listener.data = f;
+    assert_int_equal(uv_pipe_bind(&f->listener, socket_path(f)), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&f->listener, 100, on_client), 0);
+    uv_prepare_start(&f->prepare, on_prepare);
+}
+
+static void on_status(struct grpc_call *call, const struct grpc_status *status, void *user)
+{
+    (void)call;
+    struct client *client = user;
+    client->answers += status->code == IPAM_STATUS_OK;
+    client->lost += status->code != IPAM_STATUS_OK;
+}
+
+static void client_init(struct fixture *f, struct client *client)
+{
+    static const struct grpc_callbacks callbacks = {.on_status = on_status};
+    static const struct grpc_limits limits = {
+        .max_streams = 100, .max_message = 64 << 20, .max_header_list = 8192, .max_unread = SIZE_MAX};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, socket_path(f));
+    client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
+    client->endpoint = grpc_client_new(&limits, &callbacks, "test/1", client);
+}
+
+static void client_done(struct client *client)
+{
+    client->endpoint = grpc_endpoint_free(client->endpoint);
+    if (client->fd >= 0)
+        close(client->fd);
+    client->fd = -1;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    memset(&inject, 0, sizeof inject);
+    strcpy(f->dir, "/tmp/test_connection.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    f->wake = eventfd(0, EFD_CLOEXEC);
+    loop_start(f);
+    server_start(f);
+    f->access.open = true;
+    f->all = (struct connections){
+        .loop = &f->loop,
+        .rpc = f->server,
+        .access = &f->access,
+        .limits = {.max_streams = 100, .max_message = 4 << 20, .max_header_list = 8192, .max_unread = 64 << 20},
+        .max_buffered = 256 << 20,
+    };
+    connections_init(&f->all, 100, 100);
+    for (int i = 0; i < CLIENTS; i++)
+        client_init(f, &f->clients[i]);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[128];
+    memset(&inject, 0, sizeof inject);
+    for (int i = 0; i < CLIENTS; i++)
+        client_done(&f->clients[i]);
+    connections_abort(&f->all);
+    connections_done(&f->all);
+    uv_close((uv_handle_t *)&f->prepare, NULL);
+    uv_close((uv_handle_t *)&f->listener, NULL);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+    f->writer = writer_free(f->writer);
+    pipeline_done(&f->pipeline);
+    rpc_server_free(f->server);
+    f->store = store_close(f->store);
+    close(f->wake);
+    snprintf(command, sizeof command, "rm -rf %s", f->dir);
+    assert_int_equal(system(command), 0);
+    free(f);
+    return 0;
+}
+
+/* ---- Helpers ----------------------------------------------------------------------------------------------------- */
+
+static void client_send(struct client *client)
+{
+    const uint8_t *data;
+    size_t size;
+    while (grpc_endpoint_output(client->endpoint, &data, &size, NULL) == 0 && size > 0) {
+        ssize_t n = send(client->fd, data, size, MSG_NOSIGNAL);
+        if (n <= 0)
+            return;
+        grpc_endpoint_sent(client->endpoint, (size_t)n);
+    }
+}
+
+static void client_receive(struct client *client)
+{
+    uint8_t bytes[65536];
+    ssize_t n;
+    while ((n = recv(client->fd, bytes, sizeof bytes, 0)) > 0)
+        grpc_endpoint_receive(client->endpoint, bytes, (size_t)n, NULL);
+}
+
+/* Iterations of the loop, with the clients' bytes between them. */
+static void run(struct fixture *f, int iterations, bool reads)
+{
+    for (int i = 0; i < iterations; i++) {
+        for (int j = 0; j < CLIENTS && f->clients[j].fd >= 0; j++) {
+            client_send(&f->clients[j]);
+            if (reads)
+                client_receive(&f->clients[j]);
+        }
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+}
+
+static void call(struct client *client, const char *path, const ProtobufCMessage *request)
+{
+    uint8_t bytes[256];
+    struct grpc_call *call = grpc_call_start(client->endpoint, path, GRPC_NO_DEADLINE, NULL, 0, NULL);
+    assert_non_null(call);
+    grpc_call_send(call, bytes, protobuf_c_message_pack(request, bytes), true);
+}
+
+static void ask_for_little(struct client *client)
+{
+    Ipam__V1__GetStatusRequest request = IPAM__V1__GET_STATUS_REQUEST__INIT;
+    call(client, "/ipam.v1.IPAM/GetStatus", &request.base);
+}
+
+static void ask_for_pages(struct client *client)
+{
+    Ipam__V1__ListClaimsRequest request = IPAM__V1__LIST_CLAIMS_REQUEST__INIT;
+    request.page_size = CLAIMS;
+    for (int i = 0; i < 8; i++)
+        call(client, "/ipam.v1.IPAM/ListClaims", &request.base);
+}
+
+/* ---- The places that close --------------------------------------------------------------------------------------- */
+
+static void evict(void *user)
+{
+    ((struct fixture *)user)->all.max_buffered = 0;
+}
+
+static void stand_still_for_too_long(void *user)
+{
+    struct fixture *f = user;
+    f->all.timeouts.stall = 1;
+    connections_sweep(&f->all);
+    uv_sleep(3);
+    uv_update_time(&f->loop);
+    connections_sweep(&f->all);
+}
+
+static void abort_all(void *user)
+{
+    connections_abort(&((struct fixture *)user)->all);
+}
+
+static void shut_down_and_abort(void *user)
+{
+    connections_shutdown(&((struct fixture *)user)->all);
+    connections_flush(&((struct fixture *)user)->all);
+    abort_all(user);
+}
+
+static void clients_go(void *user)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        client_done(&((struct fixture *)user)->clients[i]);
+}
+
+static void shut_down_and_clients_go(void *user)
+{
+    connections_shutdown(&((struct fixture *)user)->all);
+    clients_go(user);
+}
+
+static void writes_fail(void *user)
+{
+    (void)user;
+    inject.fails = true;
+    inject.writes_half = false;
+}
+
+/* All connections end, and nothing of them is left but what the test's teardown finds. */
+static void all_end(struct fixture *f)
+{
+    run(f, 20, false);
+    for (int i = 0; i < 200 && f->all.first; i++) {
+        usleep(1000);
+        run(f, 1, true);
+    }
+    assert_null(f->all.first);
+    assert_int_equal(f->all.seats.count, 0);
+    assert_int_equal(f->all.buffered, 0);
+    assert_int_equal(rpc_server_counters(f->server)->connections, 0);
+    assert_false(rpc_server_busy(f->server));
+}
+
+static void begin(struct fixture *f)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 10, true);
+    for (int i = 0; i < CLIENTS; i++)
+        assert_int_equal(f->clients[i].answers, 1);
+    inject.user = f;
+    inject.rests = 0;
+}
+
+/* libuv has written the rest at once, and has not said so when the connection ends. */
+static void end_while_a_write_is_not_told(void **state, void (*close)(void *user))
+{
+    struct fixture *f = *state;
+    begin(f);
+    inject.writes_half = true;
+    inject.after_flush = close;
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 2, false);
+    assert_null(inject.after_flush);
+    all_end(f);
+}
+
+/* The client reads nothing, so that libuv waits for the socket. */
+static void end_while_a_write_is_stuck(void **state, void (*close)(void *user))
+{
+    struct fixture *f = *state;
+    begin(f);
+    inject.after_flush = close;
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_pages(&f->clients[i]);
+    for (int i = 0; i < 2000 && inject.after_flush; i++) {
+        run(f, 1, false);
+        usleep(1000);
+    }
+    assert_null(inject.after_flush);
+    all_end(f);
+}
+
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
+
+static void eviction_comes_before_the_word_of_a_write(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    inject.writes_half = true;
+    inject.before = evict;
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 4, false);
+    assert_true(inject.rests > 0);
+    all_end(f);
+}
+
+static void eviction_comes_while_a_write_is_stuck(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_pages(&f->clients[i]);
+    for (int i = 0; i < 2000 && inject.rests == 0; i++) {
+        run(f, 1, false);
+        usleep(1000);
+    }
+    assert_true(inject.rests > 0);
+    f->all.max_buffered = 0;
+    ask_for_little(&f->clients[0]);
+    ask_for_little(&f->clients[1]);
+    run(f, 4, false);
+    all_end(f);
+}
+
+#define END(name, how)                                   \
+    static void name##_before_the_word_of_a_write(void **state) \
+    {                                                    \
+        end_while_a_write_is_not_told(state, how);       \
+    }                                                    \
+    static void name##_while_a_write_is_stuck(void **state) \
+    {                                                    \
+        end_while_a_write_is_stuck(state, how);          \
+    }
+
+END(a_stall_ends_it, stand_still_for_too_long)
+END(a_stop_ends_it, abort_all)
+END(a_stop_that_asked_first_ends_it, shut_down_and_abort)
+END(its_client_ends_it, clients_go)
+END(its_client_ends_it_during_a_stop, shut_down_and_clients_go)
+
+static void a_failed_write_ends_it(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    writes_fail(f);
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 3, false);
+    all_end(f);
+}
+
+static void a_failed_write_after_one_that_is_not_told_ends_it(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    inject.writes_half = true;
+    inject.after_flush = writes_fail;
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 3, false);
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_little(&f->clients[i]);
+    run(f, 3, false);
+    all_end(f);
+}
+
+/* What is written in halves arrives as it was. */
+static void short_writes_cut_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    inject.writes_half = true;
+    for (int i = 0; i < CLIENTS; i++)
+        ask_for_pages(&f->clients[i]);
+    for (int i = 0; i < 2000 && (f->clients[0].answers < 9 || f->clients[1].answers < 9); i++) {
+        run(f, 1, true);
+        usleep(1000);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(f->clients[i].answers, 9);
+        assert_int_equal(f->clients[i].lost, 0);
+    }
+    assert_true(inject.rests > 8);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(eviction_comes_before_the_word_of_a_write),
+        TEST(eviction_comes_while_a_write_is_stuck),
+        TEST(a_stall_ends_it_before_the_word_of_a_write),
+        TEST(a_stall_ends_it_while_a_write_is_stuck),
+        TEST(a_stop_ends_it_before_the_word_of_a_write),
+        TEST(a_stop_ends_it_while_a_write_is_stuck),
+        TEST(a_stop_that_asked_first_ends_it_before_the_word_of_a_write),
+        TEST(a_stop_that_asked_first_ends_it_while_a_write_is_stuck),
+        TEST(its_client_ends_it_before_the_word_of_a_write),
+        TEST(its_client_ends_it_while_a_write_is_stuck),
+        TEST(its_client_ends_it_during_a_stop_before_the_word_of_a_write),
+        TEST(its_client_ends_it_during_a_stop_while_a_write_is_stuck),
+        TEST(a_failed_write_ends_it),
+        TEST(a_failed_write_after_one_that_is_not_told_ends_it),
+        TEST(short_writes_cut_no_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
