@@ -73,8 +73,8 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint);
 int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size, struct ipam_error *reterr);
 
 /* Bytes for the peer: points *ret at up to about 80 KiB; *ret_size is how many, 0 for none now. They stay the next ones to
- * be sent, and where they are, until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same
- * ones and perhaps more. -1: max_unread is passed or nghttp2 failed; close. */
+ * be sent until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same ones and perhaps more.
+ * They may move when the endpoint is given bytes, or is asked again. -1: max_unread is passed or nghttp2 failed; close. */
 int grpc_endpoint_output(struct grpc_endpoint *endpoint, const uint8_t **ret, size_t *ret_size,
                          struct ipam_error *reterr);
 void grpc_endpoint_sent(struct grpc_endpoint *endpoint, size_t size);
@@ -116,7 +116,7 @@ const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call, siz
 /* Messages of the call that come from now on are no larger than that; max_message still holds. */
 void grpc_call_limit_message(struct grpc_call *call, uint32_t max);
 bool grpc_call_is_midway(const struct grpc_call *call); /* a message has begun to come in, and is not whole */
-struct arena *grpc_call_arena(struct grpc_call *call); /* lives as long as the call */
+struct arena *grpc_call_arena(struct grpc_call *call);  /* lives as long as the call */
 struct grpc_endpoint *grpc_call_endpoint(struct grpc_call *call);
 void *grpc_endpoint_user(struct grpc_endpoint *endpoint);
 void grpc_call_set_user(struct grpc_call *call, void *user);

@@ -110,8 +110,8 @@ struct grpc_endpoint {
     const struct grpc_header_rule *header_rules;
 
     uint8_t
-        *out; /* OUT_SIZE bytes that don't move while there are any: a write may be under way from them. Else NULL */
-    size_t out_begin, out_end;
+        *out; /* frames to be sent, those from begin to end; up to OUT_SIZE bytes of room. NULL: none, and no room */
+    size_t out_begin, out_end, out_size;
     size_t queued;  /* bytes in the out queues of all calls */
     uint64_t taken; /* bytes that have left them */
     bool is_calmed; /* server: the client has been told that its frames are too many */

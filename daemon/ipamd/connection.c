@@ -20,8 +20,8 @@
 #define REFUSED_MAX 64
 /* Lines in the log about clients between two sweeps, and of these about those of one user: a flood of broken ones must not
  * become one of lines, nor hide what is said of others. */
-#define LINES_MAX      32
-#define LINES_USER_MAX 4
+#define LINES_MAX      48
+#define LINES_USER_MAX 12
 /* Frames without request or data that a client earns between two sweeps. */
 #define SWEEP_CREDIT 1000
 /* A user whose clients hold too much has what they keep for later taken away, but no more often than that, in ms. */
@@ -46,19 +46,21 @@ struct stand {
 struct connection {
     uv_pipe_t pipe;
     struct rpc_peer peer;
-    struct connection_user *user;   /* until it closes */
-    struct grpc_endpoint *endpoint; /* NULL until the first byte comes, as who says nothing costs next to nothing; and when it
+    struct connection_user *user; /* until it closes */
+    struct grpc_endpoint
+        *endpoint;           /* NULL until the first byte comes, as who says nothing costs next to nothing; and when it
                                        closes: what libuv says afterwards has no part in it */
-    size_t buffered;                /* what it counts for in all->buffered */
-    uint64_t opened, writes;        /* ms; writes that were done */
-    uint64_t calls;                 /* that had begun by the last sweep */
+    size_t buffered;         /* what it counts for in all->buffered */
+    uint64_t opened, writes; /* ms; writes that were done */
+    uint64_t calls;          /* that had begun by the last sweep */
     struct stand idle, receiving, sending, writing;
     struct connections *all;
     struct connection *next, *prev; /* in all->first */
     TAILQ_ENTRY(connection) of_user;
     struct connection *next_dirty;
     uv_write_t write;
-    uint8_t *rest; /* that libuv is writing; it is the connection's own until libuv has told the end of it. NULL: none */
+    uint8_t
+        *rest; /* that libuv is writing; it is the connection's own until libuv has told the end of it. NULL: none */
     size_t rest_size;
     bool dirty, broken;
     TAILQ_ENTRY(connection) line; /* in its share's paused */
@@ -286,7 +288,8 @@ static struct connection_user *user_with_most(const struct connections *all, enu
 {
     struct connection_user *most = NULL;
     struct seat_user *each;
-    TAILQ_FOREACH (each, &all->seats.users, link) {
+    TAILQ_FOREACH(each, &all->seats.users, link)
+    {
         struct connection_user *user = (struct connection_user *)each;
         if (each->rank == rank && (!most || user->buffered > most->buffered))
             most = user;
@@ -300,11 +303,11 @@ static void user_trim(struct connection_user *user, uint64_t now)
     if (now - user->trimmed_at < TRIM_MS)
         return;
     user->trimmed_at = now;
-    TAILQ_FOREACH (each, &user->connections, of_user)
-        if (each->endpoint) {
-            grpc_endpoint_trim(each->endpoint);
-            buffered_count(each);
-        }
+    TAILQ_FOREACH(each, &user->connections, of_user)
+    if (each->endpoint) {
+        grpc_endpoint_trim(each->endpoint);
+        buffered_count(each);
+    }
 }
 
 static void connection_evict(struct connection *connection, enum rank rank)
@@ -323,9 +326,9 @@ static void connection_evict(struct connection *connection, enum rank rank)
 static void user_evict(struct connection_user *user)
 {
     struct connection *most = NULL, *each;
-    TAILQ_FOREACH (each, &user->connections, of_user)
-        if (!most || each->buffered > most->buffered)
-            most = each;
+    TAILQ_FOREACH(each, &user->connections, of_user)
+    if (!most || each->buffered > most->buffered)
+        most = each;
     connection_evict(most, user->seat.rank);
 }
 

@@ -38,17 +38,17 @@ struct connections {
     struct seats seats;
     size_t max_buffered; /* bytes held for all of them, beyond what a connection takes that has done nothing */
     size_t buffered, buffered_of[RANKS];
-    size_t refused;               /* that have no seat and wait to be told so */
-    struct connection *first;     /* all of them */
-    struct connection *dirty;     /* those with something to send */
-    TAILQ_HEAD(, share) line;     /* whose clients read on in turn */
-    struct share roleless;        /* of all clients without a role */
-    const struct share *last;     /* that brought something */
-    uint64_t contested_at;        /* ns: that was another one than before */
-    uint64_t turn;                /* of the loop */
-    uint64_t heavy_at, heavy_spent; /* ns: those in line read on last, and what they took since */
-    const struct connection *light; /* that brought little */
-    uint64_t light_at;              /* ns: when the last one did */
+    size_t refused;                      /* that have no seat and wait to be told so */
+    struct connection *first;            /* all of them */
+    struct connection *dirty;            /* those with something to send */
+    TAILQ_HEAD(, share) line;            /* whose clients read on in turn */
+    struct share roleless;               /* of all clients without a role */
+    const struct share *last;            /* that brought something */
+    uint64_t contested_at;               /* ns: that was another one than before */
+    uint64_t turn;                       /* of the loop */
+    uint64_t heavy_at, heavy_spent;      /* ns: those in line read on last, and what they took since */
+    const struct connection *light;      /* that brought little */
+    uint64_t light_at;                   /* ns: when the last one did */
     size_t lines[RANKS], lines_left_out; /* said of clients since the last sweep */
     bool stopping;
 };

@@ -21,12 +21,12 @@
 struct publisher;
 
 struct publisher_options {
-    int fd;           /* of a bound and listening Unix socket; taken */
-    uint32_t tick_ms; /* between ticks */
+    int fd;                             /* of a bound and listening Unix socket; taken */
+    uint32_t tick_ms;                   /* between ticks */
     uint64_t max_subscribers, max_user; /* of these, of one user */
     uint64_t stall_ms;                  /* that a subscriber may take nothing of what it is sent; 0: no end */
-    uint64_t budget;                           /* deliveries a second, for the pace of ticks */
-    uint64_t revision;                         /* durable at the start */
+    uint64_t budget;                    /* deliveries a second, for the pace of ticks */
+    uint64_t revision;                  /* durable at the start */
     /* Asked on the thread for each that connects: who it is; false: it may not, and is cut off. */
     bool (*identify)(int fd, void *user, uid_t *ret_uid, enum rank *ret_rank);
     void *user;

@@ -29,8 +29,8 @@ struct reader {
 
 struct reads {
     uv_loop_t *loop;
-    uint64_t pause_ns;   /* between starts while there are writes */
-    uint64_t started_at; /* ns: the last one */
+    uint64_t pause_ns;            /* between starts while there are writes */
+    uint64_t started_at;          /* ns: the last one */
     TAILQ_HEAD(, reader) readers; /* in order: the next one's first read is the next */
     unsigned int n_running;
     uint64_t window_at, window_changes; /* what is counted since when */

@@ -54,7 +54,8 @@ void seat_take(struct seats *seats, struct seat_user *user);
 void seat_leave(struct seats *seats, struct seat_user *user);
 
 enum seats_state { SEATS_FREE, SEATS_TAKEN, SEATS_USER_FULL };
-enum seats_state seats_state(const struct seats *seats, const struct seat_user *user); /* for one more seat of the user's */
+enum seats_state seats_state(const struct seats *seats,
+                             const struct seat_user *user); /* for one more seat of the user's */
 
 /* Who gives up a seat so that the user gets one: of the lowest rank below its own that has any; else of its own rank if that one
  * still has as many as the user then; in a rank, who has most. NULL: nobody. */

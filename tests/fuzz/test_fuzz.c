@@ -17,7 +17,7 @@ static const struct grpc_limits limits = {
 
 /* What a server may hold for a peer with these limits, calls that nghttp2 has not closed yet among them. */
 #define HELD_IDLE (144 * 1024) /* 80 KiB for what is sent, and header tables of 4 KiB with what makes them up */
-#define HELD_MAX (HELD_IDLE + 256 * 1024 + 4 * 4096 + 64 * 1024)
+#define HELD_MAX  (HELD_IDLE + 256 * 1024 + 4 * 4096 + 64 * 1024)
 
 /* A client's whole session: preface, SETTINGS and a few calls; each frame is a piece. */
 static void session_record(struct fuzz_input *input, struct fuzz_random *random)

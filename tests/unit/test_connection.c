@@ -1,5 +1,7 @@
 /* A connection's end, whatever libuv still has to say of it: each place that closes one, while a write is under way or is
- * done and not told yet. Real sockets and a real loop; uv_try_write is ours (--wrap), to write little and to look in between. */
+ * done and not told yet. And what one user's connections may cost another's.
+ *
+ * Real sockets and a real loop; by --wrap, writes may be short, clients may be of any user, and time may be longer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,10 +19,14 @@
 #include <cmocka.h>
 
 #include "../../daemon/ipamd/connection.h"
+#include "grpc/health/v1/health.pb-c.h"
 #include "ipam/ipam.pb-c.h"
 
-#define CLAIMS  1000
-#define CLIENTS 2
+#define CLAIMS      1000
+#define CLIENTS     2 /* that every test begins with: root's */
+#define CLIENTS_MAX 48
+#define GROUP_READ  700
+#define MS          UINT64_C(1000000)
 
 /* ---- What is injected -------------------------------------------------------------------------------------------- */
 
@@ -30,8 +36,32 @@ static struct {
     void (*before)(void *user);      /* each write */
     void (*after_flush)(void *user); /* once, in the iteration that has begun a write of libuv's */
     void *user;
-    size_t rests; /* writes that libuv was given */
+    size_t rests;    /* writes that libuv was given */
+    struct ucred as; /* who connects; pid 0: who it is */
+    uint64_t late;   /* ns that time is ahead */
+    uint64_t slow;   /* ns that time passes when a call looks at it */
 } inject;
+
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+uint64_t __real_uv_hrtime(void);
+uint64_t __wrap_uv_hrtime(void);
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+    if (inject.as.pid == 0 || level != SOL_SOCKET)
+        return __real_getsockopt(fd, level, name, value, size);
+    if (name == SO_PEERCRED)
+        memcpy(value, &inject.as, sizeof inject.as);
+    if (name == SO_PEERGROUPS)
+        *size = 0;
+    return 0;
+}
+
+uint64_t __wrap_uv_hrtime(void)
+{
+    return __real_uv_hrtime() + inject.late;
+}
 
 int __real_uv_try_write(uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count);
 int __wrap_uv_try_write(uv_stream_t *stream, const uv_buf_t buffers[], unsigned int count);
@@ -78,7 +108,8 @@ struct fixture {
     uv_loop_t loop;
     uv_pipe_t listener;
     uv_prepare_t prepare;
-    struct client clients[CLIENTS];
+    struct client clients[CLIENTS_MAX];
+    int n;
 };
 
 static void wake(void *user)
@@ -95,7 +126,8 @@ static struct wall_time wall_now(void *user)
 
 static uint64_t monotonic_now(void *user)
 {
-    return uv_now(&((struct fixture *)user)->loop) * 1000000;
+    inject.late += inject.slow;
+    return uv_now(&((struct fixture *)user)->loop) * MS;
 }
 
 static void nothing(void *user)
@@ -195,8 +227,10 @@ static void on_status(struct grpc_call *call, const struct grpc_status *status, 
     client->lost += status->code != IPAM_STATUS_OK;
 }
 
-static void client_init(struct fixture *f, struct client *client)
+static struct client *client_new(struct fixture *f)
 {
+    assert_true(f->n < CLIENTS_MAX);
+    struct client *client = &f->clients[f->n++];
     static const struct grpc_callbacks callbacks = {.on_status = on_status};
     static const struct grpc_limits limits = {
         .max_streams = 100, .max_message = 64 << 20, .max_header_list = 8192, .max_unread = SIZE_MAX};
@@ -205,6 +239,7 @@ static void client_init(struct fixture *f, struct client *client)
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     assert_int_equal(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
     client->endpoint = grpc_client_new(&limits, &callbacks, "test/1", client);
+    return client;
 }
 
 static void client_done(struct client *client)
@@ -224,7 +259,7 @@ static int setup(void **state)
     f->wake = eventfd(0, EFD_CLOEXEC);
     loop_start(f);
     server_start(f);
-    f->access.open = true;
+    f->access.groups[RPC_ROLE_READ] = (struct access_groups){.gids = {GROUP_READ}, .count = 1};
     f->all = (struct connections){
         .loop = &f->loop,
         .rpc = f->server,
@@ -233,8 +268,8 @@ static int setup(void **state)
         .max_buffered = 256 << 20,
     };
     connections_init(&f->all, 100, 100);
-    for (int i = 0; i < CLIENTS; i++)
-        client_init(f, &f->clients[i]);
+    while (f->n < CLIENTS)
+        client_new(f);
     *state = f;
     return 0;
 }
@@ -244,7 +279,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     char command[128];
     memset(&inject, 0, sizeof inject);
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         client_done(&f->clients[i]);
     connections_abort(&f->all);
     connections_done(&f->all);
@@ -289,7 +324,7 @@ static void client_receive(struct client *client)
 static void run(struct fixture *f, int iterations, bool reads)
 {
     for (int i = 0; i < iterations; i++) {
-        for (int j = 0; j < CLIENTS && f->clients[j].fd >= 0; j++) {
+        for (int j = 0; j < f->n && f->clients[j].fd >= 0; j++) {
             client_send(&f->clients[j]);
             if (reads)
                 client_receive(&f->clients[j]);
@@ -310,6 +345,15 @@ static void ask_for_little(struct client *client)
 {
     Ipam__V1__GetStatusRequest request = IPAM__V1__GET_STATUS_REQUEST__INIT;
     call(client, "/ipam.v1.IPAM/GetStatus", &request.base);
+}
+
+static const Grpc__Health__V1__HealthCheckRequest service_request = {
+    .base = PROTOBUF_C_MESSAGE_INIT(&grpc__health__v1__health_check_request__descriptor), .service = ""};
+
+/* What needs no role. */
+static void ask_for_service(struct client *client)
+{
+    call(client, "/grpc.health.v1.Health/Check", &service_request.base);
 }
 
 static void ask_for_pages(struct client *client)
@@ -351,8 +395,9 @@ static void shut_down_and_abort(void *user)
 
 static void clients_go(void *user)
 {
-    for (int i = 0; i < CLIENTS; i++)
-        client_done(&((struct fixture *)user)->clients[i]);
+    struct fixture *f = user;
+    for (int i = 0; i < f->n; i++)
+        client_done(&f->clients[i]);
 }
 
 static void shut_down_and_clients_go(void *user)
@@ -385,10 +430,10 @@ static void all_end(struct fixture *f)
 
 static void begin(struct fixture *f)
 {
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 10, true);
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         assert_int_equal(f->clients[i].answers, 1);
     inject.user = f;
     inject.rests = 0;
@@ -401,7 +446,7 @@ static void end_while_a_write_is_not_told(void **state, void (*close)(void *user
     begin(f);
     inject.writes_half = true;
     inject.after_flush = close;
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 2, false);
     assert_null(inject.after_flush);
@@ -414,7 +459,7 @@ static void end_while_a_write_is_stuck(void **state, void (*close)(void *user))
     struct fixture *f = *state;
     begin(f);
     inject.after_flush = close;
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_pages(&f->clients[i]);
     for (int i = 0; i < 2000 && inject.after_flush; i++) {
         run(f, 1, false);
@@ -432,7 +477,7 @@ static void eviction_comes_before_the_word_of_a_write(void **state)
     begin(f);
     inject.writes_half = true;
     inject.before = evict;
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 4, false);
     assert_true(inject.rests > 0);
@@ -443,7 +488,7 @@ static void eviction_comes_while_a_write_is_stuck(void **state)
 {
     struct fixture *f = *state;
     begin(f);
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_pages(&f->clients[i]);
     for (int i = 0; i < 2000 && inject.rests == 0; i++) {
         run(f, 1, false);
@@ -457,14 +502,14 @@ static void eviction_comes_while_a_write_is_stuck(void **state)
     all_end(f);
 }
 
-#define END(name, how)                                   \
+#define END(name, how)                                          \
     static void name##_before_the_word_of_a_write(void **state) \
-    {                                                    \
-        end_while_a_write_is_not_told(state, how);       \
-    }                                                    \
-    static void name##_while_a_write_is_stuck(void **state) \
-    {                                                    \
-        end_while_a_write_is_stuck(state, how);          \
+    {                                                           \
+        end_while_a_write_is_not_told(state, how);              \
+    }                                                           \
+    static void name##_while_a_write_is_stuck(void **state)     \
+    {                                                           \
+        end_while_a_write_is_stuck(state, how);                 \
     }
 
 END(a_stall_ends_it, stand_still_for_too_long)
@@ -478,7 +523,7 @@ static void a_failed_write_ends_it(void **state)
     struct fixture *f = *state;
     begin(f);
     writes_fail(f);
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 3, false);
     all_end(f);
@@ -490,10 +535,10 @@ static void a_failed_write_after_one_that_is_not_told_ends_it(void **state)
     begin(f);
     inject.writes_half = true;
     inject.after_flush = writes_fail;
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 3, false);
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_little(&f->clients[i]);
     run(f, 3, false);
     all_end(f);
@@ -505,17 +550,185 @@ static void short_writes_cut_no_answer(void **state)
     struct fixture *f = *state;
     begin(f);
     inject.writes_half = true;
-    for (int i = 0; i < CLIENTS; i++)
+    for (int i = 0; i < f->n; i++)
         ask_for_pages(&f->clients[i]);
     for (int i = 0; i < 2000 && (f->clients[0].answers < 9 || f->clients[1].answers < 9); i++) {
         run(f, 1, true);
         usleep(1000);
     }
-    for (int i = 0; i < CLIENTS; i++) {
+    for (int i = 0; i < f->n; i++) {
         assert_int_equal(f->clients[i].answers, 9);
         assert_int_equal(f->clients[i].lost, 0);
     }
     assert_true(inject.rests > 8);
+}
+
+/* ---- Users ------------------------------------------------------------------------------------------------------- */
+
+/* Clients of a user, who have had an answer. */
+static struct client *clients_join(struct fixture *f, uid_t uid, gid_t gid, int count)
+{
+    struct client *first = &f->clients[f->n];
+    run(f, 5, true); /* who is there is taken in as who it is */
+    inject.as = (struct ucred){.pid = 1, .uid = uid, .gid = gid};
+    for (int i = 0; i < count; i++)
+        client_new(f);
+    run(f, 10, true);
+    inject.as.pid = 0;
+    for (int i = 0; i < count; i++)
+        ask_for_service(&first[i]);
+    run(f, 10, true);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(first[i].answers, 1);
+    return first;
+}
+
+static int connected(struct fixture *f, const struct client *clients, int count)
+{
+    int found = 0;
+    run(f, 3, false);
+    for (int i = 0; i < count; i++) {
+        char byte;
+        found += recv(clients[i].fd, &byte, 1, MSG_PEEK) != 0;
+    }
+    return found;
+}
+
+/* Streams that wait, each of which costs a few KiB. */
+static void hold(struct fixture *f, struct client *clients, int count, int streams)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < streams; j++)
+            call(&clients[i], "/grpc.health.v1.Health/Watch", &service_request.base);
+    run(f, 10, true);
+}
+
+static void eviction_takes_from_the_user_that_holds_most_in_all(void **state)
+{
+    struct fixture *f = *state;
+    struct client *many = clients_join(f, 1001, GROUP_READ, 10), *one = clients_join(f, 1002, GROUP_READ, 1);
+    hold(f, one, 1, 40);
+    hold(f, many, 10, 10);
+    f->all.max_buffered = f->all.buffered_of[RPC_ROLE_READ] * 16 / 10 + 32 * 1024;
+    for (int i = 0; i < 40 && connected(f, many, 10) == 10; i++)
+        hold(f, one, 1, 1);
+    assert_in_range(connected(f, many, 10), 1, 9);
+    assert_int_equal(connected(f, one, 1), 1); /* though it holds more than any other */
+    assert_int_equal(connected(f, f->clients, CLIENTS), CLIENTS);
+}
+
+static void what_clients_without_a_role_hold_costs_nobody_else_anything(void **state)
+{
+    struct fixture *f = *state;
+    f->all.max_buffered = 4 << 20;
+    struct client *none = clients_join(f, 1001, 1, 20), *read = clients_join(f, 1002, GROUP_READ, 1);
+    hold(f, read, 1, 60);
+    hold(f, f->clients, 1, 60);
+    for (int i = 0; i < 10; i++)
+        hold(f, none, 20, 10);
+    assert_in_range(connected(f, none, 20), 1, 19);
+    assert_true(f->all.buffered_of[RPC_ROLE_NONE] <= 1 << 20);
+    assert_int_equal(connected(f, read, 1), 1);
+    assert_int_equal(connected(f, f->clients, CLIENTS), CLIENTS);
+}
+
+/* What is kept for later is given back first. */
+static void nobody_is_evicted_for_memory_that_is_only_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct client *many = clients_join(f, 1001, GROUP_READ, 20);
+    assert_true(f->all.buffered > 20 * 8 * 1024);
+    f->all.max_buffered = f->all.buffered;
+    hold(f, many, 1, 1);
+    assert_int_equal(connected(f, many, 20), 20);
+    assert_true(f->all.buffered < f->all.max_buffered / 2);
+}
+
+static void memory_that_is_kept_goes_in_a_sweep_though_a_call_is_open(void **state)
+{
+    struct fixture *f = *state;
+    struct client *one = clients_join(f, 1001, GROUP_READ, 1);
+    hold(f, one, 1, 1);
+    connections_sweep(&f->all);
+    connections_sweep(&f->all);
+    run(f, 2, true);
+    assert_true(f->all.buffered < (CLIENTS + 1) * 32 * 1024);
+}
+
+static void a_higher_role_takes_the_seat_of_an_idle_client(void **state)
+{
+    struct fixture *f = *state;
+    f->all.seats.max = 16;
+    struct client *none = clients_join(f, 1001, 1, 4);
+    hold(f, &none[0], 1, 1);
+    hold(f, &none[2], 2, 1);
+    clients_join(f, 1002, GROUP_READ, 7);
+    assert_int_equal(connected(f, none, 4), 3);
+    client_done(&none[1]); /* it was the one without a call */
+    assert_int_equal(connected(f, none + 2, 2), 2);
+}
+
+static void a_user_without_a_role_does_not_keep_another_out(void **state)
+{
+    struct fixture *f = *state;
+    f->all.seats.max = 16;
+    struct client *first = clients_join(f, 1001, 1, 4), *second = clients_join(f, 1002, 1, 2);
+    assert_int_equal(connected(f, first, 4), 2);
+    assert_int_equal(connected(f, second, 2), 2);
+}
+
+/* A client without a role stays without a call for as long as a stall may last. */
+static void who_has_no_role_is_not_idle_for_long(void **state)
+{
+    struct fixture *f = *state;
+    struct client *none = clients_join(f, 1001, 1, 1), *read = clients_join(f, 1002, GROUP_READ, 1);
+    f->all.timeouts.stall = 20;
+    for (int i = 0; i < 3; i++) {
+        connections_sweep(&f->all);
+        uv_sleep(15);
+        uv_update_time(&f->loop);
+    }
+    run(f, 10, true);
+    assert_int_equal(connected(f, none, 1), 0);
+    assert_int_equal(connected(f, read, 1), 1);
+}
+
+static void what_is_said_of_one_user_hides_nothing_of_another(void **state)
+{
+    struct fixture *f = *state;
+    struct client *noisy = clients_join(f, 1001, 1, 20), *other = clients_join(f, 1002, GROUP_READ, 1);
+    for (int i = 0; i < 20; i++)
+        send(noisy[i].fd, "\0\0\5\6\0\0\0\0\0short", 14, MSG_NOSIGNAL);
+    run(f, 3, true);
+    size_t said = f->all.lines[RPC_ROLE_NONE];
+    assert_in_range(said, 1, 19);
+    assert_int_equal(f->all.lines_left_out, 20 - said);
+    send(other->fd, "\0\0\5\6\0\0\0\0\0short", 14, MSG_NOSIGNAL);
+    run(f, 3, true);
+    assert_int_equal(f->all.lines[RPC_ROLE_READ], 1);
+}
+
+/* Each call of theirs takes ms, and they come in one iteration. */
+static void clients_of_one_user_take_no_more_than_its_share_of_an_iteration(void **state)
+{
+    struct fixture *f = *state;
+    struct client *many = clients_join(f, 1001, GROUP_READ, 20), *one = clients_join(f, 1002, GROUP_READ, 1);
+    inject.slow = MS;
+    for (int i = 0; i < 20; i++)
+        ask_for_little(&many[i]);
+    ask_for_little(one);
+    run(f, 3, true);
+    size_t answers = 0;
+    for (int i = 0; i < 20; i++)
+        answers += many[i].answers - 1;
+    assert_in_range(answers, 1, 8);
+    assert_int_equal(one->answers, 2);
+    for (int rounds = 0; rounds < 200; rounds++) {
+        inject.late += 10 * MS;
+        run(f, 1, true);
+    }
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(many[i].answers, 2);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -538,6 +751,15 @@ int main(void)
         TEST(a_failed_write_ends_it),
         TEST(a_failed_write_after_one_that_is_not_told_ends_it),
         TEST(short_writes_cut_no_answer),
+        TEST(eviction_takes_from_the_user_that_holds_most_in_all),
+        TEST(what_clients_without_a_role_hold_costs_nobody_else_anything),
+        TEST(nobody_is_evicted_for_memory_that_is_only_kept),
+        TEST(memory_that_is_kept_goes_in_a_sweep_though_a_call_is_open),
+        TEST(a_higher_role_takes_the_seat_of_an_idle_client),
+        TEST(a_user_without_a_role_does_not_keep_another_out),
+        TEST(who_has_no_role_is_not_idle_for_long),
+        TEST(what_is_said_of_one_user_hides_nothing_of_another),
+        TEST(clients_of_one_user_take_no_more_than_its_share_of_an_iteration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,8 @@ struct rpc_call {
     const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
     uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
     uint64_t complete_by;   /* the same for its request to have come, or to be looked at; UINT64_MAX: none, or it has */
-    uint64_t messages, seen; /* stream: that have come; plus one: as the last look found one half sent */
-    uint64_t due;           /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
+    uint64_t messages, seen;     /* stream: that have come; plus one: as the last look found one half sent */
+    uint64_t due;                /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
     RB_ENTRY(rpc_call) due_node; /* of the server's */
     const uint8_t *reply;        /* held until durable: this, or error */
     size_t reply_size;

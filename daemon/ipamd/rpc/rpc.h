@@ -123,7 +123,7 @@ struct rpc_server_options {
     struct pipeline *pipeline;          /* borrowed */
     const char *role_remedy[RPC_ROLES]; /* how one gets a role: the end of a refusal's message; borrowed */
     struct engine_limits limits;        /* what it points at is borrowed */
-    uint64_t request_timeout;           /* ns that a unary request, or a message of a stream, may take to come in; 0: no end */
+    uint64_t request_timeout; /* ns that a unary request, or a message of a stream, may take to come in; 0: no end */
 };
 
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
