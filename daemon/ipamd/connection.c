@@ -18,6 +18,9 @@
 #define SHARE_NS 2000000
 /* Clients past the limit that are kept until their first call, to be told why it fails; past these the door stays shut. */
 #define REFUSED_MAX 64
+/* Clients without a role that are taken in, in a ms and at once. */
+#define ROLELESS_A_MS  1
+#define ROLELESS_BURST 256
 /* Lines in the log about clients between two sweeps, and of these about those of one user: a flood of broken ones must not
  * become one of lines, nor hide what is said of others. */
 #define LINES_MAX      48
@@ -552,20 +555,36 @@ static struct connection_user *user_enter(struct connections *all, uid_t uid, en
     return user;
 }
 
-static void peer_identify(struct connection *connection)
+static enum rpc_role peer_role(const struct connection *connection, struct ucred *ret)
+{
+    socklen_t size = sizeof *ret;
+    uv_os_fd_t fd;
+    *ret = (struct ucred){.uid = (uid_t)-1};
+    if (uv_fileno((const uv_handle_t *)&connection->pipe, &fd) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &size) < 0)
+        return RPC_ROLE_NONE;
+    return access_role(connection->all->access, fd, ret);
+}
+
+/* Whoever waits to be accepted keeps others from it, as the kernel's queue is one. Those without a role must not fill it by
+ * coming again and again: beyond this pace they are sent away before anything else is done for them. */
+static bool door_is_open(struct connections *all, enum rpc_role role)
+{
+    uint64_t now = uv_now(all->loop), left = all->roleless_left + (now - all->roleless_at) * ROLELESS_A_MS;
+    if (role > RPC_ROLE_NONE)
+        return true;
+    all->roleless_at = now;
+    all->roleless_left = left < ROLELESS_BURST ? left : ROLELESS_BURST;
+    all->lines_left_out += all->roleless_left == 0;
+    return all->roleless_left > 0 && all->roleless_left-- > 0;
+}
+
+static void peer_enter(struct connection *connection, const struct ucred *cred, enum rpc_role role)
 {
     struct connections *all = connection->all;
-    struct ucred cred = {.uid = (uid_t)-1};
-    socklen_t size = sizeof cred;
-    uv_os_fd_t fd;
-    enum rpc_role role = RPC_ROLE_NONE;
-    if (uv_fileno((uv_handle_t *)&connection->pipe, &fd) == 0 &&
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0) {
-        command_read(cred.pid, connection->command, sizeof connection->command);
-        role = access_role(all->access, fd, &cred);
-    }
-    struct actor actor = {.uid = cred.uid, .command = connection->command, .method = ""};
-    connection->user = user_enter(all, cred.uid, access_is_own(&cred) ? RANK_OWN : (enum rank)role);
+    command_read(cred->pid, connection->command, sizeof connection->command);
+    struct actor actor = {.uid = cred->uid, .command = connection->command, .method = ""};
+    connection->user = user_enter(all, cred->uid, access_is_own(cred) ? RANK_OWN : (enum rank)role);
     rpc_peer_init(&connection->peer, all->rpc, &connection->user->share->party, &actor, role, all->limits.max_unread);
 }
 
@@ -636,22 +655,26 @@ static void connection_enter(struct connection *connection)
     rpc_server_counters(all->rpc)->connections_total++;
 }
 
-void connection_accept(struct connections *all, uv_stream_t *listener)
+bool connection_accept(struct connections *all, uv_stream_t *listener)
 {
+    struct ucred cred;
+    enum rpc_role role;
     struct connection *connection = mem_zalloc(sizeof *connection);
     uv_pipe_init(all->loop, &connection->pipe, 0);
     connection->pipe.data = connection;
     connection->all = all;
     connection->opened = uv_now(all->loop);
-    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping) {
+    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping ||
+        !door_is_open(all, role = peer_role(connection, &cred))) {
         uv_close((uv_handle_t *)&connection->pipe, connection_dropped);
-        return;
+        return false;
     }
-    peer_identify(connection);
+    peer_enter(connection, &cred, role);
     connection_enter(connection);
     if ((connection->peer.refused && all->refused > REFUSED_MAX) ||
         uv_read_start((uv_stream_t *)&connection->pipe, buffer_lend, bytes_read) < 0)
         connection_close(connection);
+    return true;
 }
 
 /* ---- Those that take too long ------------------------------------------------------------------------------------ */

@@ -43,6 +43,7 @@ struct connections {
     struct connection *dirty;            /* those with something to send */
     TAILQ_HEAD(, share) line;            /* whose clients read on in turn */
     struct share roleless;               /* of all clients without a role */
+    uint64_t roleless_left, roleless_at; /* that may come now; as of then, in ms */
     const struct share *last;            /* that brought something */
     uint64_t contested_at;               /* ns: that was another one than before */
     uint64_t turn;                       /* of the loop */
@@ -56,8 +57,8 @@ struct connections {
 /* What is not an option, for a zeroed `all` whose options are set. */
 void connections_init(struct connections *all, size_t max, size_t max_user);
 
-/* Takes the client that waits on the listener. */
-void connection_accept(struct connections *all, uv_stream_t *listener);
+/* Takes the client that waits on the listener; false: it was sent away at once, which costs next to nothing. */
+bool connection_accept(struct connections *all, uv_stream_t *listener);
 
 void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
 bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */

@@ -22,6 +22,7 @@
 #define STORE_RETRY_MS    500
 #define CLIENTS_SWEEP_MS  1000
 #define ACCEPTS_A_TURN    8
+#define DROPS_A_TURN      128 /* of clients that are sent away at once */
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
 #define ACCEPTS_BURST    1024
@@ -59,7 +60,7 @@ struct daemon {
     struct reads reads;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
-    unsigned int accepts;              /* in this turn of the loop */
+    unsigned int accepts, drops;       /* in this turn of the loop */
     uint64_t accepts_left, accepts_at; /* as of then, in ms */
     bool client_waits;                 /* for the next turn, to be accepted */
     bool stopping, closed;
@@ -221,7 +222,7 @@ static bool client_is_due(struct daemon *daemon)
     uint64_t now = uv_now(&daemon->loop), left = daemon->accepts_left + (now - daemon->accepts_at) * ACCEPTS_A_MS;
     daemon->accepts_left = left < ACCEPTS_BURST ? left : ACCEPTS_BURST;
     daemon->accepts_at = now;
-    return daemon->accepts < ACCEPTS_A_TURN && daemon->accepts_left > 0;
+    return daemon->accepts < ACCEPTS_A_TURN && daemon->drops < DROPS_A_TURN && daemon->accepts_left > 0;
 }
 
 /* libuv takes the next client off the queue when this one is accepted. */
@@ -230,14 +231,17 @@ static void client_accept(struct daemon *daemon)
     daemon->client_waits = !client_is_due(daemon);
     if (daemon->client_waits)
         return;
-    daemon->accepts++;
-    daemon->accepts_left--;
-    connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
+    if (connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream)) {
+        daemon->accepts++;
+        daemon->accepts_left--;
+    } else {
+        daemon->drops++;
+    }
 }
 
 static void accepts_begin_anew(struct daemon *daemon)
 {
-    daemon->accepts = 0;
+    daemon->accepts = daemon->drops = 0;
     if (daemon->client_waits && !daemon->stopping)
         client_accept(daemon);
 }
@@ -381,7 +385,7 @@ static int handles_start(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
     int status = uv_pipe_open(&handles[HANDLE_LISTENER].pipe, daemon->listener->fd);
-    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, 1024, on_client);
+    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, LISTENER_BACKLOG, on_client);
     status = status ? status : uv_prepare_start(&handles[HANDLE_PREPARE].prepare, on_prepare);
     status = status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
     status = status ? status : uv_signal_start(&handles[HANDLE_INT].signal, on_stop_signal, SIGINT);

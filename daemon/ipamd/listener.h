@@ -16,6 +16,9 @@ struct listener {
 };
 
 /* The name that systemd's socket unit gives the socket of the bus (FileDescriptorName=). */
+/* Clients that wait to be accepted: as many as Linux allows by default. Past these one that does not block gets EAGAIN. */
+#define LISTENER_BACKLOG 4096
+
 #define LISTENER_EVENTS_NAME "events"
 
 struct listener_options {

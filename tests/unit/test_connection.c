@@ -38,12 +38,15 @@ static struct {
     void *user;
     size_t rests;    /* writes that libuv was given */
     struct ucred as; /* who connects; pid 0: who it is */
+    uint64_t now;    /* ms, of the loop; 0: as it is */
     uint64_t late;   /* ns that time is ahead */
     uint64_t slow;   /* ns that time passes when a call looks at it */
 } inject;
 
 int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+uint64_t __real_uv_now(const uv_loop_t *loop);
+uint64_t __wrap_uv_now(const uv_loop_t *loop);
 uint64_t __real_uv_hrtime(void);
 uint64_t __wrap_uv_hrtime(void);
 
@@ -56,6 +59,11 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
     if (name == SO_PEERGROUPS)
         *size = 0;
     return 0;
+}
+
+uint64_t __wrap_uv_now(const uv_loop_t *loop)
+{
+    return inject.now > 0 ? inject.now : __real_uv_now(loop);
 }
 
 uint64_t __wrap_uv_hrtime(void)
@@ -693,6 +701,19 @@ static void who_has_no_role_is_not_idle_for_long(void **state)
     assert_int_equal(connected(f, read, 1), 1);
 }
 
+static void clients_without_a_role_that_come_too_fast_are_sent_away(void **state)
+{
+    struct fixture *f = *state;
+    run(f, 5, true);
+    inject.now = f->all.roleless_at = uv_now(&f->loop);
+    f->all.roleless_left = 0;
+    inject.as = (struct ucred){.pid = 1, .uid = 1001, .gid = 1};
+    struct client *none = client_new(f);
+    run(f, 5, true);
+    assert_int_equal(connected(f, none, 1), 0);
+    assert_int_equal(connected(f, clients_join(f, 1002, GROUP_READ, 1), 1), 1);
+}
+
 static void what_is_said_of_one_user_hides_nothing_of_another(void **state)
 {
     struct fixture *f = *state;
@@ -758,6 +779,7 @@ int main(void)
         TEST(a_higher_role_takes_the_seat_of_an_idle_client),
         TEST(a_user_without_a_role_does_not_keep_another_out),
         TEST(who_has_no_role_is_not_idle_for_long),
+        TEST(clients_without_a_role_that_come_too_fast_are_sent_away),
         TEST(what_is_said_of_one_user_hides_nothing_of_another),
         TEST(clients_of_one_user_take_no_more_than_its_share_of_an_iteration),
     };
