@@ -291,8 +291,7 @@ static struct connection_user *user_with_most(const struct connections *all, enu
 {
     struct connection_user *most = NULL;
     struct seat_user *each;
-    TAILQ_FOREACH(each, &all->seats.users, link)
-    {
+    for (each = TAILQ_FIRST(&all->seats.users); each; each = TAILQ_NEXT(each, link)) {
         struct connection_user *user = (struct connection_user *)each;
         if (each->rank == rank && (!most || user->buffered > most->buffered))
             most = user;
@@ -306,11 +305,11 @@ static void user_trim(struct connection_user *user, uint64_t now)
     if (now - user->trimmed_at < TRIM_MS)
         return;
     user->trimmed_at = now;
-    TAILQ_FOREACH(each, &user->connections, of_user)
-    if (each->endpoint) {
-        grpc_endpoint_trim(each->endpoint);
-        buffered_count(each);
-    }
+    for (each = TAILQ_FIRST(&user->connections); each; each = TAILQ_NEXT(each, of_user))
+        if (each->endpoint) {
+            grpc_endpoint_trim(each->endpoint);
+            buffered_count(each);
+        }
 }
 
 static void connection_evict(struct connection *connection, enum rank rank)
@@ -329,9 +328,9 @@ static void connection_evict(struct connection *connection, enum rank rank)
 static void user_evict(struct connection_user *user)
 {
     struct connection *most = NULL, *each;
-    TAILQ_FOREACH(each, &user->connections, of_user)
-    if (!most || each->buffered > most->buffered)
-        most = each;
+    for (each = TAILQ_FIRST(&user->connections); each; each = TAILQ_NEXT(each, of_user))
+        if (!most || each->buffered > most->buffered)
+            most = each;
     connection_evict(most, user->seat.rank);
 }
 

@@ -28,9 +28,9 @@ void reads_init(struct reads *reads, uv_loop_t *loop, uint64_t rate)
 static struct reader *reader_find(struct reads *reads, uid_t uid)
 {
     struct reader *reader;
-    TAILQ_FOREACH(reader, &reads->readers, link)
-    if (reader->uid == uid)
-        return reader;
+    for (reader = TAILQ_FIRST(&reads->readers); reader; reader = TAILQ_NEXT(reader, link))
+        if (reader->uid == uid)
+            return reader;
     reader = mem_alloc(sizeof *reader);
     *reader = (struct reader){.uid = uid};
     TAILQ_INIT(&reader->waiting);

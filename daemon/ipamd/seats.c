@@ -52,9 +52,9 @@ void seats_init(struct seats *seats, size_t max, size_t max_user, size_t user_si
 static struct seat_user *user_find(struct seats *seats, uid_t uid, enum rank rank)
 {
     struct seat_user *user;
-    TAILQ_FOREACH(user, &seats->users, link)
-    if (user->uid == uid && user->rank == rank)
-        return user;
+    for (user = TAILQ_FIRST(&seats->users); user; user = TAILQ_NEXT(user, link))
+        if (user->uid == uid && user->rank == rank)
+            return user;
     user = mem_zalloc(seats->user_size);
     user->uid = uid;
     user->rank = rank;
@@ -116,8 +116,7 @@ static bool is_better_victim(const struct seat_user *user, const struct seat_use
 struct seat_user *seats_victim(const struct seats *seats, const struct seat_user *user)
 {
     struct seat_user *each, *victim = NULL;
-    TAILQ_FOREACH(each, &seats->users, link)
-    {
+    for (each = TAILQ_FIRST(&seats->users); each; each = TAILQ_NEXT(each, link)) {
         bool may = each->rank < user->rank || (each->rank == user->rank && each->count > user->count + 1);
         if (may && each->count > 0 && is_better_victim(each, victim))
             victim = each;
