@@ -126,6 +126,12 @@ static void wake(void *user)
     assert_int_equal(write(((struct fixture *)user)->wake, &one, sizeof one), sizeof one);
 }
 
+static struct elapsed_time elapsed_now(void *user)
+{
+    (void)user;
+    return (struct elapsed_time){0};
+}
+
 static struct wall_time wall_now(void *user)
 {
     (void)user;
@@ -181,10 +187,10 @@ static void server_start(struct fixture *f)
     assert_int_equal(store_open(&options, &f->store, &error), 0);
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
-    f->writer = writer_new(f->store, hash_key, wake, f);
+    f->writer = writer_new(f->store, hash_key, &(struct engine_clock){0}, wake, f);
     pipeline_init(&f->pipeline, engine, f->writer, nothing, f);
     struct rpc_server_options rpc = {.version = "1",
-                                     .host = {wall_now, monotonic_now, NULL, NULL, connection_wake, f},
+                                     .host = {wall_now, elapsed_now, monotonic_now, NULL, NULL, connection_wake, f},
                                      .store = f->store,
                                      .pipeline = &f->pipeline};
     f->server = rpc_server_new(&rpc);
