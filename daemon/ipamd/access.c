@@ -174,9 +174,14 @@ static size_t supplementary_groups(int fd, gid_t **ret)
     return status < 0 ? 0 : size / sizeof **ret;
 }
 
+bool access_is_own(const struct ucred *peer)
+{
+    return peer->uid == 0 || peer->uid == geteuid();
+}
+
 enum rpc_role access_role(const struct access *access, int fd, const struct ucred *peer)
 {
-    if (access->open || peer->uid == 0 || peer->uid == geteuid())
+    if (access->open || access_is_own(peer))
         return RPC_ROLE_ADMIN;
     gid_t *gids;
     size_t count = supplementary_groups(fd, &gids);

@@ -33,6 +33,8 @@ int access_init(struct access *access, const struct options *options, struct ipa
 /* A group by name, or by number if it is one. -1 with INVALID_REQUEST; `option` is the option that named it. */
 int access_group_find(const char *option, const char *group, gid_t *ret, struct ipam_error *reterr);
 
+bool access_is_own(const struct ucred *peer); /* root, or the user that ipamd runs as */
+
 /* The role of who connected (SO_PEERCRED), by its group and its supplementary groups (SO_PEERGROUPS) at that time. */
 enum rpc_role access_role(const struct access *access, int fd, const struct ucred *peer);
 

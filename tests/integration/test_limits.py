@@ -1,11 +1,12 @@
 """What a peer can make ipamd hold is limited by options: all goes well at the limit, one past it is refused alone."""
+import contextlib
 import struct
 import time
 
 import grpc
 import pytest
 
-from harness.errors import refused
+from harness.errors import Refusal, refused
 from harness.paths import SLOW
 from harness.protos import ipam as pb, ipam_grpc
 from harness.requests import address, allocate, pool, release
@@ -184,6 +185,49 @@ def test_requests_that_never_end_are_bounded(daemons):
     assert resident(daemon) - before < 128 * 1024 * SLOW  # sanitizers keep what is freed for a while
     peer.close()
     assert status(daemon.ipam()).store == "sqlite"
+
+
+def ask(daemon, path, payload):
+    """The reason of the answer to a request of those bytes; "" if it is OK."""
+    with contextlib.closing(daemon.channel()) as channel:
+        try:
+            channel.unary_unary(path)(payload, timeout=20 * SLOW)
+        except grpc.RpcError as error:
+            refusal = Refusal()
+            refusal.fill(error)
+            return refusal.reason
+    return ""
+
+
+@pytest.mark.parametrize("path, most", [("/grpc.health.v1.Health/Check", 1024), ("/ipam.v1.IPAM/GetStatus", 8192),
+                                        ("/ipam.v1.IPAM/ListClaims", 8192)])
+def test_request_may_be_as_large_as_its_method_needs_and_no_larger(daemon, path, most):
+    """Fields of a newer client count: they are passed over, not refused."""
+    def unknown(size):
+        return b"\xa2\x06" + bytes([size - 4 & 127 | 128, size - 4 >> 7]) + bytes(size - 4)
+
+    assert len(unknown(most)) == most
+    assert ask(daemon, path, unknown(most)) == ""
+    assert ask(daemon, path, unknown(most + 1)) == "MESSAGE_TOO_LARGE"
+    daemon.ipam().GetStatus(pb.GetStatusRequest())
+
+
+def test_request_has_no_more_fields_than_a_pool_needs(daemon):
+    path, field = "/ipam.v1.IPAM/ApplyPool", b"\xa0\x06\0"
+    assert ask(daemon, path, field * 70_000) == "INVALID_REQUEST", "it has no pool"
+    assert ask(daemon, path, field * 70_001) == "LIMIT_EXCEEDED"
+
+
+def test_message_of_a_stream_that_stays_half_sent_is_answered_and_others_stay(daemons):
+    daemon = daemons().start("--stall-timeout", "1")
+    peer, info = Peer(daemon), "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    peer.send(HELLO + request(1, path=info) + frame(DATA, 0, 1, message(b"x", size=100)) +
+              request(3, path=info) + frame(DATA, 0, 3, message(b"\x3a\0")))
+    peer.read_frames(lambda it: it[2] == 1 and it[0] == HEADERS and it[1] & END_STREAM)
+    peer.send(frame(DATA, END_STREAM, 3, message(b"\x3a\0")))
+    frames = peer.read_frames(lambda it: it[2] == 3 and it[0] == HEADERS and it[1] & END_STREAM)
+    assert any(it[2] == 3 and it[0] == DATA and it[3] for it in frames)
+    peer.close()
 
 
 def test_call_that_was_put_off_goes_to_the_disk_at_once(daemons):

@@ -1,6 +1,6 @@
 """Run as a program: becomes another user for good, then calls ipamd and prints what it got as JSON.
 
-as_user.py UID GID GROUPS SOCKET methods|changes|end_cooling ADDRESS|connect|connections N|listen EVENTS|calls JSON
+as_user.py UID GID GROUPS SOCKET methods|changes|end_cooling ADDRESS|connect|connections N|listen EVENTS|subscribe EVENTS N|calls JSON
 """
 import contextlib
 import json
@@ -113,6 +113,21 @@ def listen(_path, events):
                 break
             heard += more
     return {"bytes": len(heard), "ticks": heard.count(b"tick")}
+
+
+def subscribe(_path, events, count):
+    """How many subscribers of so many are let in; they stay until its input ends."""
+    peers = [socket.socket(socket.AF_UNIX) for _ in range(int(count))]
+    heard = 0
+    for peer in peers:
+        peer.settimeout(SECONDS)
+        peer.connect(events)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            peer.sendall(b"\0SP\0\0\x21\0\0")
+            heard += len(peer.recv(16)) > 0 and len(peer.recv(16)) > 0  # the greeting, and a tick
+    print(heard, flush=True)
+    sys.stdin.read()
+    return heard
 
 
 def connections(path, count):
