@@ -46,11 +46,16 @@ static const char *expected_request(const struct model_claim *claim, char text[T
 static void compare_waiting(struct world *world, const struct claim_view *view, const struct model *model,
                             const struct model_claim *claim)
 {
+    char text[2 * TEXT_BYTES + 64];
     uint64_t position;
 
     expect_text(world, "preferred", view->record.preferred, claim->preferred.text);
     expect_text(world, "reason", ipam_reason_name(view->record.reason), ipam_reason_name(claim->reason));
     EXPECT(world, view->record.message[0], "a claim waits without a message");
+    if (claim->reason == IPAM_REASON_ADDRESS_IN_USE) {
+        model_in_use_message((struct model *)(uintptr_t)model, claim, text, sizeof(text));
+        expect_text(world, "message", view->record.message, text);
+    }
     expect_number(world, "waiting since", (int64_t)view->record.waiting_since, (int64_t)claim->since);
     if (model_queue_position(model, claim, &position))
         expect_number(world, "queue position", (int64_t)view->queue_position, (int64_t)position);

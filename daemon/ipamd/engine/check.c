@@ -38,6 +38,21 @@ static void check_cooling(const struct engine *engine, const struct claim *claim
     REQUIRE(cooling->until > engine->revision_at);
 }
 
+/* A half that an address's holder blocks stands there and has a place. */
+static void check_watched(const struct engine *engine, const struct wait *wait, const struct refusal *refusal)
+{
+    const struct rank_node *node = &wait->at_address;
+    bool held = refusal->reason == IPAM_REASON_ADDRESS_IN_USE || refusal->reason == IPAM_REASON_ADDRESS_COOLING;
+    bool blocked = held && refusal->family == wait->claim->family;
+
+    REQUIRE(!engine->changed);
+    REQUIRE(!blocked || wait->watched);
+    REQUIRE(blocked == (wait->watched && node->rank == &wait->watched->blocked));
+    REQUIRE(!wait_peer(wait) || !wait->watched || node->rank);
+    REQUIRE(!node->rank || rank_after(node->rank, node->since - 1) == node);
+    REQUIRE(!blocked || rank_position(node) <= node->rank->root->size);
+}
+
 /* On the lists where what blocks it has it found, and not to be granted. */
 static void check_wait(const struct engine *engine, struct wait *wait)
 {
@@ -51,13 +66,13 @@ static void check_wait(const struct engine *engine, struct wait *wait)
     REQUIRE(!wait->dual || peer);
     REQUIRE(!peer || peer->claim->pool == wait->claim->pool);
     REQUIRE(!wait->pending);
-    REQUIRE(wait == lead || (!wait->list && !wait->mixed));
+    REQUIRE(wait == lead || (!wait->queue.rank && !wait->mixed));
     request_of_wait(lead, &request);
     REQUIRE(decide(engine, &request, grants, &refusal) < 0);
     REQUIRE(refusal.reason == wait->reason);
-    REQUIRE(!lead->list == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
-    REQUIRE(!lead->list || lead->list == &lead->claim->pool->fifo[wait_families(lead) - 1]);
-    REQUIRE(!lead->list || !lead->prev || lead->prev->since < lead->since);
+    REQUIRE(!lead->queue.rank == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
+    REQUIRE(!lead->queue.rank || lead->queue.rank == &lead->claim->pool->queues[wait_families(lead) - 1]);
+    check_watched(engine, wait, &refusal);
 }
 
 static void check_claim(struct engine *engine, struct claim *claim)
@@ -125,7 +140,7 @@ static void check_pool(struct engine *engine, const struct pool *pool)
     for (unsigned int f = 0; f < FAMILIES; f++)
         check_space(pool, f);
     for (const struct wait *wait = pool->waits; wait; wait = wait->pool_next, waits++)
-        REQUIRE(!wait->pool_next || wait->since < wait->pool_next->since);
+        REQUIRE(wait->claim->pool == pool && (!wait->pool_next || wait->pool_next->pool_prev == wait));
     REQUIRE(waits == pool->families[0].waiting + pool->families[1].waiting);
 }
 

@@ -33,8 +33,8 @@ static struct place claim_place(const struct engine *engine, const struct claim 
 
 static void address_changed(struct engine *engine, const struct claim *claim)
 {
-    if (!RB_EMPTY(&engine->watchers[claim->family]))
-        waits_pend_address(engine, claim->family, claim_number(claim));
+    if (!RB_EMPTY(&engine->watches[claim->family]))
+        waits_address_changed(engine, claim->family, claim_number(claim));
 }
 
 /* Takes the claim out of all that its state put it into; `keeps`: all but the address. Gives back what is left of a

@@ -157,7 +157,7 @@ void held_take(struct engine *engine, const struct place *place, struct claim *c
 static bool pool_has_queue(const struct pool *pool)
 {
     for (unsigned int i = 0; i < FAMILY_SET_DUAL; i++)
-        if (pool->fifo[i].count)
+        if (pool->queues[i].root)
             return true;
     return false;
 }

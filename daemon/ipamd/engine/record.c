@@ -64,16 +64,34 @@ static void claim_texts(const struct engine *engine, struct arena *arena, struct
         *texts[i] = text_of(engine, arena, *texts[i]);
 }
 
+/* Why it waits, as of now: who has the address and how full the pool is change too often to be recorded each time. */
+static void view_message(const struct engine *engine, const struct claim *claim, struct arena *arena,
+                         struct claim_record *ret)
+{
+    struct grant grants[FAMILIES];
+    struct request request;
+    struct refusal refusal;
+    struct ipam_error error;
+
+    request_of_wait(claim->wait, &request);
+    if (!decide(engine, &request, grants, &refusal))
+        return;
+    refusal_error(&refusal, &error);
+    ret->message = arena_strdup(arena, error.message);
+}
+
 struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena)
 {
     struct claim_view view = {.revision = claim->revision};
     char text[IPAM_ADDR_TEXT_MAX];
 
     claim_record_of(claim, &view.record);
-    if (claim->state == CLAIM_WAITING)
-        view.queue_position = wait_position(engine, claim->wait);
-    else if (claim->asked)
+    if (claim->state == CLAIM_WAITING) {
+        view.queue_position = wait_position(claim->wait);
+        view_message(engine, claim, arena, &view.record);
+    } else if (claim->asked) {
         view.record.requested = arena_strdup(arena, claim_requested(claim, text));
+    }
     claim_texts(engine, arena, &view.record);
     return view;
 }
