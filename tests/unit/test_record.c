@@ -99,12 +99,13 @@ static void random_pool(struct arena *arena, struct pool_record *pool)
         .rejected = {.uid = ""},
         .created_at = random_time(),
     };
+    pool->has_spec = pool->spec.cidrs.count > 0 || pool->spec.addresses.count > 0;
     if (pool->state != POOL_REJECTED)
         return;
     pool->reason = (enum ipam_reason)(1 + below(LAST_REASON));
     pool->has_rejected = true;
     pool->rejected = random_spec(arena);
-    pool->has_spec = below(2);
+    pool->has_spec = pool->has_spec && below(2);
     if (!pool->has_spec)
         pool->spec = (struct pool_spec){.uid = ""};
 }

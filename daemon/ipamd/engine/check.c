@@ -90,7 +90,9 @@ static void check_claim(struct engine *engine, struct claim *claim)
     else
         REQUIRE(owner->active[claim->family] == claim);
     if (claim->state == CLAIM_BOUND)
-        REQUIRE(!claim->pool || (claim->pool->listed && claim->pool->in_force));
+        REQUIRE(!claim->pool || claim->pool->listed);
+    REQUIRE(claim->orphan == (claim->state == CLAIM_BOUND && claim->pool &&
+                              place_find(engine, NULL, claim->family, claim_number(claim)).pool != claim->pool));
     if (claim->state == CLAIM_WAITING)
         check_wait(engine, claim->wait);
 }
@@ -124,6 +126,23 @@ static void check_space(const struct pool *pool, unsigned int f)
     REQUIRE(space->free + bound + cooling == space->capacity);
 }
 
+/* Owners that wait, and that are orphaned, with both families. */
+static void check_owners(const struct engine *engine, const struct pool *pool)
+{
+    uint64_t wait = 0, orphaned = 0;
+
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
+        const struct claim *claim = claim_at(engine, i), *other;
+
+        if (!claim || claim->state == CLAIM_COOLING || claim->pool != pool || claim->family)
+            continue;
+        other = claim->owner->active[1];
+        wait += other && other->pool == pool && claim->state == CLAIM_WAITING && other->state == CLAIM_WAITING;
+        orphaned += other && other->pool == pool && claim->orphan && other->orphan;
+    }
+    REQUIRE(wait == pool->both_wait && orphaned == pool->both_orphaned);
+}
+
 static void check_pool(struct engine *engine, const struct pool *pool)
 {
     struct pool *other;
@@ -139,6 +158,7 @@ static void check_pool(struct engine *engine, const struct pool *pool)
     REQUIRE(!pool->has_rejected_plan || regions_overlap(engine, &pool->rejected_plan, pool, &other, &range));
     for (unsigned int f = 0; f < FAMILIES; f++)
         check_space(pool, f);
+    check_owners(engine, pool);
     for (const struct wait *wait = pool->waits; wait; wait = wait->pool_next, waits++)
         REQUIRE(wait->claim->pool == pool && (!wait->pool_next || wait->pool_next->pool_prev == wait));
     REQUIRE(waits == pool->families[0].waiting + pool->families[1].waiting);

@@ -2,8 +2,26 @@
 
 /* ---- From state to state ---- */
 
+void claim_set_orphan(struct claim *claim, bool orphan)
+{
+    const struct claim *other = claim->owner->active[!claim->family];
+
+    if (claim->orphan == orphan)
+        return;
+    claim->orphan = orphan;
+    if (other && other->orphan && other->pool == claim->pool)
+        claim->pool->both_orphaned += orphan ? 1 : (uint64_t)-1;
+}
+
+static bool both_wait(const struct claim *claim)
+{
+    const struct claim *other = claim->owner->active[!claim->family];
+
+    return other && other->state == CLAIM_WAITING && other->pool == claim->pool;
+}
+
 /* Adds `by` (1 or -1, modulo 2^64) where the claim counts. */
-static void claim_count(struct engine *engine, const struct claim *claim, struct pool *in, uint64_t by)
+static void claim_count(struct engine *engine, struct claim *claim, struct pool *in, uint64_t by)
 {
     if (claim->state != CLAIM_COOLING)
         claim->owner->kind->n_claims += by;
@@ -15,6 +33,8 @@ static void claim_count(struct engine *engine, const struct claim *claim, struct
         engine->n_waiting += by;
         if (claim->pool)
             claim->pool->families[claim->family].waiting += by;
+        if (claim->pool && both_wait(claim))
+            claim->pool->both_wait += by;
     } else {
         engine->n_bound += by;
         if (in)
@@ -23,6 +43,7 @@ static void claim_count(struct engine *engine, const struct claim *claim, struct
             claim->pool->families[claim->family].through += by;
         if (claim->pool && claim->pool == in)
             in->families[claim->family].through_in += by;
+        claim_set_orphan(claim, by == 1 && claim->pool && claim->pool != in);
     }
 }
 

@@ -232,7 +232,8 @@ struct claim {
     };
     uint32_t slot; /* in engine->ids */
     uint8_t family, state;
-    bool asked; /* BOUND, COOLING: the owner asked for this address */
+    bool asked;  /* BOUND, COOLING: the owner asked for this address */
+    bool orphan; /* BOUND: does not lie in the pool that it was made through */
 };
 
 struct kind {
@@ -269,6 +270,7 @@ struct pool {
     struct plan rejected_plan; /* of record.rejected, when it can be read */
     bool has_rejected_plan;
     struct pool_family families[FAMILIES];
+    uint64_t both_wait, both_orphaned;   /* owners whose claims of both families do */
     struct rank queues[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
     struct wait *waits;                  /* all, in no order */
     struct wait *mixed;                  /* dual ones that need more than any address of each family */
@@ -400,6 +402,9 @@ struct target {
 struct claim *claim_put(struct engine *engine, const struct target *target, const struct claim_record *record,
                         uint64_t revision);
 void claim_free(struct engine *engine, struct claim *claim);
+
+/* Counts it, and its owner once. */
+void claim_set_orphan(struct claim *claim, bool orphan);
 
 static inline addr_value claim_number(const struct claim *claim)
 {
