@@ -151,7 +151,8 @@ void describe_counts(const struct output *output, const Ipam__V1__Pool *pool)
 
 CLAIM_FACT(claim_name, claim->owner == NULL ? "" : text_printable(output->arena, claim->owner->name))
 CLAIM_FACT(claim_family, view_family(claim->family))
-CLAIM_FACT(claim_state, view_claim_state(claim))
+CLAIM_FACT(claim_state, view_claim_state(output, claim))
+CLAIM_FACT(claim_lies_in, strcmp(claim->lies_in, claim->pool) == 0 ? "" : claim->lies_in)
 CLAIM_FACT(claim_address, claim->address)
 CLAIM_FACT(claim_pool, claim->pool)
 CLAIM_FACT(claim_uid, claim->owner == NULL ? "" : claim->owner->uid)
@@ -166,20 +167,11 @@ CLAIM_FACT(claim_cooling, moment(output, claim->cooling_until))
 CLAIM_FACT(claim_revision, number(output, claim->revision))
 
 static const struct column claim_rows[] = {
-    {"Name", false, claim_name},
-    {"Family", false, claim_family},
-    {"State", false, claim_state},
-    {"Address", false, claim_address},
-    {"Pool", false, claim_pool},
-    {"UID", false, claim_uid},
-    {"Requested", false, claim_requested},
-    {"Preferred", false, claim_preferred},
-    {"Reason", false, claim_reason},
-    {"Message", false, claim_message},
-    {"Place in queue", false, claim_queue},
-    {"Created", false, claim_created},
-    {"Allocated", false, claim_allocated},
-    {"Cooling until", false, claim_cooling},
+    {"Name", false, claim_name},         {"Family", false, claim_family},       {"State", false, claim_state},
+    {"Address", false, claim_address},   {"Pool", false, claim_pool},           {"Lies in", false, claim_lies_in},
+    {"UID", false, claim_uid},           {"Requested", false, claim_requested}, {"Preferred", false, claim_preferred},
+    {"Reason", false, claim_reason},     {"Message", false, claim_message},     {"Place in queue", false, claim_queue},
+    {"Created", false, claim_created},   {"Allocated", false, claim_allocated}, {"Cooling until", false, claim_cooling},
     {"Revision", false, claim_revision},
 };
 const struct view claim_facts = {claim_rows, COUNT(claim_rows), NULL};

@@ -238,7 +238,7 @@ static void assert_message_packs_to(const struct change *change, struct arena *a
         message.pool = record_pool_message(&view, arena);
         message.pool->counts = message.pool->ipv4 = message.pool->ipv6 = NULL;
     } else {
-        struct claim_view view = {.record = change->claim};
+        struct claim_view view = {.record = change->claim, .lies_in = ""};
         message.entity_case = IPAM__V1__CHANGE__ENTITY_CLAIM;
         message.claim = record_claim_message(&view, arena);
     }

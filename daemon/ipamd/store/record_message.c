@@ -61,6 +61,7 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
     message->queue_position = claim->queue_position;
     message->revision = claim->revision;
     message->id = record->id;
+    message->lies_in = borrow(claim->lies_in);
     return message;
 }
 
