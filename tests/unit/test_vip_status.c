@@ -156,7 +156,7 @@ static void assert_bound_says(struct fixture *fixture, json_t *object, const cha
     snprintf(start, sizeof(start), "%.*s", (int)strlen(message), message_of(object, "Bound"));
     assert_string_equal(start, message);
     assert_string_equal(message_of(object, "Bound") + strlen(message),
-                        "; ask for another address, or release the claim that has it");
+                        "; ask for another address, or release it first");
 }
 
 /* ipamd records nothing of those that go on waiting while an address goes from hand to hand. */
