@@ -163,6 +163,8 @@ def test_a_pool_that_is_being_deleted_is_not_revived_by_a_sync(kube, daemon, wat
     watcher = watch()
     kube.apply([pool("main", "10.200.0.0/24"), vip("web", "main")])
     wait_claims(daemon, {"web": ["10.200.0.1/32"]})
+    kube.apply(pool("main", "10.200.0.0/24", paused=True)) # which a sync takes for one that it has paused itself
+    wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="main")).pool.spec.paused, "the pool is paused")
     kube.kubectl("delete", "proxyippool", "main", "--wait=false")
     wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="main")).pool.state == pb.DRAINING, "the pool drains")
     drained = daemon.ipam().GetStatus(pb.GetStatusRequest()).revision
