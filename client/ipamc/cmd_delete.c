@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "manifest_files.h"
 #include "released.h"
@@ -9,6 +10,15 @@
 
 typedef int (*delete_one)(struct cli *cli, struct ipam_client *client, const char *name, struct ipam_error *reterr);
 
+/* ipamd knows no options of ours. */
+static void tell_how(struct cli *cli, const char *pool, struct ipam_error *error)
+{
+    const char *message = arena_strdup(&cli->arena, error->message);
+
+    snprintf(error->message, sizeof(error->message), "%s: ipamc delete pool %s --drain", message,
+             text_printable(&cli->arena, pool));
+}
+
 static int delete_pool(struct cli *cli, struct ipam_client *client, const char *name, struct ipam_error *reterr)
 {
     Ipam__V1__DeletePoolRequest request = IPAM__V1__DELETE_POOL_REQUEST__INIT;
@@ -16,10 +26,13 @@ static int delete_pool(struct cli *cli, struct ipam_client *client, const char *
     const char *dry = cli->options.dry_run ? " (dry run)" : "";
 
     request.name = (char *)(uintptr_t)name;
-    request.only_if_unused = cli->options.only_if_unused;
+    request.only_if_unused = !cli->options.drain;
     request.dry_run = cli->options.dry_run;
-    if (ipam_delete_pool(client, &request, &reply, reterr) < 0)
+    if (ipam_delete_pool(client, &request, &reply, reterr) < 0) {
+        if (reterr->reason == IPAM_REASON_POOL_IN_USE)
+            tell_how(cli, name, reterr);
         return -1;
+    }
     const char *label = arena_printf(&cli->arena, "proxyippool/%s", text_printable(&cli->arena, name));
     if (cli->output.format == OUTPUT_NAME)
         cli_say(cli, "%s", label);

@@ -87,6 +87,7 @@ static int add_cooling(struct ipam_client *client, struct explain *explain, stru
     for (size_t i = before; i < hold->count; i++) {
         const Ipam__V1__Claim *claim = hold->items[i];
         bool wanted = explain->failing_family < 0 || family_index(claim->family) == explain->failing_family;
+        wanted = wanted && strcmp(claim->lies_in, explain->pool_name) == 0;
         if (wanted && ends_before(claim, explain->next_cooling))
             explain->next_cooling = claim;
     }

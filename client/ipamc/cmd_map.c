@@ -7,22 +7,13 @@
 #include "requests.h"
 #include "text.h"
 
-/* Claims of one state: those made through the pool; if these are fewer than the pool counts, others that lie in it (manual
- * ones) are among all there are. */
+/* Claims made through the pool, and others that lie in it. */
 static int fetch_claims(struct ipam_client *client, const Ipam__V1__Pool *pool, Ipam__V1__ClaimState state,
-                        uint64_t expected, struct listing *ret, struct ipam_error *reterr)
+                        struct listing *ret, struct ipam_error *reterr)
 {
     Ipam__V1__ListClaimsRequest filter = IPAM__V1__LIST_CLAIMS_REQUEST__INIT;
-    size_t before = ret->count;
 
     filter.pool = pool->spec->name;
-    filter.state = state;
-    if (list_claims(client, &filter, ret, reterr) < 0)
-        return -1;
-    if (ret->count - before >= expected)
-        return 0;
-    ret->count = before;
-    ipam__v1__list_claims_request__init(&filter);
     filter.state = state;
     return list_claims(client, &filter, ret, reterr);
 }
@@ -30,14 +21,9 @@ static int fetch_claims(struct ipam_client *client, const Ipam__V1__Pool *pool, 
 static int fetch_all(struct ipam_client *client, const Ipam__V1__Pool *pool, struct listing *ret,
                      struct ipam_error *reterr)
 {
-    static const Ipam__V1__PoolCounts none = IPAM__V1__POOL_COUNTS__INIT;
-    const Ipam__V1__PoolCounts *counts = pool->counts == NULL ? &none : pool->counts;
-
-    if (fetch_claims(client, pool, IPAM__V1__CLAIM_STATE__BOUND, counts->allocated + counts->orphaned, ret, reterr) < 0)
+    if (fetch_claims(client, pool, IPAM__V1__CLAIM_STATE__BOUND, ret, reterr) < 0)
         return -1;
-    if (counts->cooling == 0)
-        return 0;
-    return fetch_claims(client, pool, IPAM__V1__CLAIM_STATE__COOLING, counts->cooling, ret, reterr);
+    return fetch_claims(client, pool, IPAM__V1__CLAIM_STATE__COOLING, ret, reterr);
 }
 
 static void print_map(struct cli *cli, const struct map *map)

@@ -162,7 +162,8 @@ void describe_counts(const struct output *output, const Ipam__V1__Pool *pool)
 
 CLAIM_FACT(claim_name, claim->owner == NULL ? "" : text_printable(output->arena, claim->owner->name))
 CLAIM_FACT(claim_family, view_family(claim->family))
-CLAIM_FACT(claim_state, view_claim_state(claim))
+CLAIM_FACT(claim_state, view_claim_state(output, claim))
+CLAIM_FACT(claim_lies_in, strcmp(claim->lies_in, claim->pool) == 0 ? "" : claim->lies_in)
 CLAIM_FACT(claim_address, claim->address)
 CLAIM_FACT(claim_pool, claim->pool)
 CLAIM_FACT(claim_uid, claim->owner == NULL ? "" : claim->owner->uid)
@@ -185,6 +186,7 @@ static const struct column claim_rows[] = {
     {"State", false, claim_state},
     {"Address", false, claim_address},
     {"Pool", false, claim_pool},
+    {"Lies in", false, claim_lies_in},
     {"UID", false, claim_uid},
     {"Requested", false, claim_requested},
     {"Preferred", false, claim_preferred},

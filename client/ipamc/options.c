@@ -90,7 +90,7 @@ static const struct option_row {
     [OPTION_POOL] = TEXT("pool", "P", pool, "what concerns this pool"),
     [OPTION_STATE] =
         CHOICE("state", 0, "STATE", state, state_names, IPAM__V1__CLAIM_STATE__WAITING, "waiting, bound or cooling"),
-    [OPTION_ONLY_IF_UNUSED] = FLAG("only-if-unused", 0, only_if_unused, "refuse to delete a pool that has claims"),
+    [OPTION_DRAIN] = FLAG("drain", 0, drain, "a pool in use gives no new address and goes with its last claim"),
     [OPTION_IGNORE_NOT_FOUND] = FLAG("ignore-not-found", 0, ignore_not_found, "it is no error if it is gone already"),
     [OPTION_LIST] = FLAG("list", 'l', list, "list the methods"),
     [OPTION_WATCH] = FLAG("watch", 'w', watch, "go on with what changes, until Ctrl-C"),

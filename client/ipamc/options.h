@@ -38,7 +38,7 @@ enum option_id {
     OPTION_UID,
     OPTION_POOL,
     OPTION_STATE,
-    OPTION_ONLY_IF_UNUSED,
+    OPTION_DRAIN,
     OPTION_IGNORE_NOT_FOUND,
     OPTION_LIST,
     OPTION_WATCH,
@@ -71,7 +71,7 @@ struct options {
     bool help, version;
     const char **files; /* -f, in order */
     size_t n_files;
-    bool dry_run, enqueue, replace, end_cooling, only_if_unused, ignore_not_found, list, watch;
+    bool dry_run, enqueue, replace, end_cooling, drain, ignore_not_found, list, watch;
     Ipam__V1__Family family;
     Ipam__V1__ClaimState state;
     const char *address, *ipv6_address, *preferred_address, *preferred_ipv6_address;

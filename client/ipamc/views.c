@@ -23,9 +23,20 @@ const char *view_pool_state(const Ipam__V1__Pool *pool)
     return enum_name(&ipam__v1__pool_state__descriptor, (int)pool->state);
 }
 
-const char *view_claim_state(const Ipam__V1__Claim *claim)
+/* Where it lies is known of claims that were listed, not of those in changes. */
+static const char *claim_remark(const Ipam__V1__Claim *claim)
 {
-    return enum_name(&ipam__v1__claim_state__descriptor, (int)claim->state);
+    bool known = claim->revision > 0 && claim->state == IPAM__V1__CLAIM_STATE__BOUND;
+
+    if (!known || strcmp(claim->pool, claim->lies_in) == 0)
+        return "";
+    return claim->pool[0] == '\0' ? ",manual" : ",orphaned";
+}
+
+const char *view_claim_state(const struct output *output, const Ipam__V1__Claim *claim)
+{
+    return arena_printf(output->arena, "%s%s", enum_name(&ipam__v1__claim_state__descriptor, (int)claim->state),
+                        claim_remark(claim));
 }
 
 const char *view_family(Ipam__V1__Family family)
@@ -205,8 +216,13 @@ static const char *claim_pool(const struct output *output, const void *row)
 
 static const char *claim_state(const struct output *output, const void *row)
 {
+    return view_claim_state(output, row);
+}
+
+static const char *claim_lies_in(const struct output *output, const void *row)
+{
     (void)output;
-    return view_claim_state(row);
+    return ((const Ipam__V1__Claim *)row)->lies_in;
 }
 
 static const char *claim_age(const struct output *output, const void *row)
@@ -253,10 +269,19 @@ static const char *claim_label(const struct output *output, const void *row)
 }
 
 static const struct column claim_columns[] = {
-    {"ADDRESS", false, claim_address}, {"KIND", false, claim_kind},    {"NAME", false, claim_name},
-    {"POOL", false, claim_pool},       {"STATE", false, claim_state},  {"AGE", false, claim_age},
-    {"FAMILY", true, claim_family},    {"UID", true, claim_uid},       {"REQUESTED", true, claim_requested},
-    {"QUEUE", true, claim_queue},      {"REASON", true, claim_reason}, {"COOLING-UNTIL", true, claim_cooling},
+    {"ADDRESS", false, claim_address},
+    {"KIND", false, claim_kind},
+    {"NAME", false, claim_name},
+    {"POOL", false, claim_pool},
+    {"STATE", false, claim_state},
+    {"AGE", false, claim_age},
+    {"FAMILY", true, claim_family},
+    {"LIES-IN", true, claim_lies_in},
+    {"UID", true, claim_uid},
+    {"REQUESTED", true, claim_requested},
+    {"QUEUE", true, claim_queue},
+    {"REASON", true, claim_reason},
+    {"COOLING-UNTIL", true, claim_cooling},
 };
 
 const struct view claim_view = {claim_columns, COUNT(claim_columns), claim_label};

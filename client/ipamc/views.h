@@ -19,9 +19,10 @@ extern const struct view pool_view;  /* rows are Ipam__V1__Pool */
 extern const struct view claim_view; /* rows are Ipam__V1__Claim */
 extern const struct view vip_view;   /* rows are struct vip_row */
 
-const char *view_pool_state(const Ipam__V1__Pool *pool);    /* "READY" */
-const char *view_claim_state(const Ipam__V1__Claim *claim); /* "BOUND" */
-const char *view_family(Ipam__V1__Family family);           /* "ipv4", "ipv6", "dual", "" */
+const char *view_pool_state(const Ipam__V1__Pool *pool); /* "READY" */
+/* "BOUND"; of one that does not lie in the pool that it was made through "BOUND,orphaned" or "BOUND,manual" */
+const char *view_claim_state(const struct output *output, const Ipam__V1__Claim *claim);
+const char *view_family(Ipam__V1__Family family); /* "ipv4", "ipv6", "dual", "" */
 
 /* By address, numerically and IPv4 first; claims without one after them, as they queue. */
 void view_sort_claims(const Ipam__V1__Claim **claims, size_t count);

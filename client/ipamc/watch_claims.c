@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,32 @@ struct watched {
 
 /* ---- The filter ----------------------------------------------------------------------------------------------------- */
 
+static bool was_shown(const struct watched *watched, const Ipam__V1__Claim *claim)
+{
+    char id[24];
+
+    snprintf(id, sizeof(id), "%llu", (unsigned long long)claim->id);
+    return json_object_get(watched->shown, id) != NULL;
+}
+
+/* No change says where an address lies: ipamd is asked. What it can't tell now is not shown. */
+static bool lies_in_pool(struct cli *cli, const Ipam__V1__Claim *claim)
+{
+    Ipam__V1__ListClaimsRequest filter = IPAM__V1__LIST_CLAIMS_REQUEST__INIT;
+    struct listing listing = {0};
+    struct ipam_client *client;
+    struct ipam_error error;
+
+    if (claim->state != IPAM__V1__CLAIM_STATE__BOUND && claim->state != IPAM__V1__CLAIM_STATE__COOLING)
+        return false;
+    filter.pool = (char *)(uintptr_t)cli->options.pool;
+    filter.address = claim->address;
+    bool lies = cli_client(cli, &client, &error) == 0 && list_claims(client, &filter, &listing, &error) == 0 &&
+                listing.count > 0;
+    listing_done(&listing);
+    return lies;
+}
+
 static bool is_wanted(const struct watched *watched, const Ipam__V1__Claim *claim)
 {
     const struct options *options = &watched->cli->options;
@@ -34,7 +61,8 @@ static bool is_wanted(const struct watched *watched, const Ipam__V1__Claim *clai
 
     if (claim->owner == NULL || (watched->what->kind != NULL && strcmp(claim->owner->kind, watched->what->kind) != 0))
         return false;
-    if (options->pool != NULL && strcmp(claim->pool, options->pool) != 0)
+    if (options->pool != NULL && strcmp(claim->pool, options->pool) != 0 && !was_shown(watched, claim) &&
+        !lies_in_pool(watched->cli, claim))
         return false;
     if (watched->address.family != IPAM_FAMILY_NONE &&
         (ipam_addr_parse(claim->address, &address, NULL) < 0 || !ipam_addr_equal(&address, &watched->address)))
@@ -122,7 +150,7 @@ static void follow_claim(struct watched *watched, const struct output *output, c
     const char *id = arena_printf(output->arena, "%llu", (unsigned long long)claim->id);
     bool present = is_present(watched, claim);
 
-    if (!present && json_object_get(watched->shown, id) == NULL)
+    if (!present && !was_shown(watched, claim))
         return;
     print_claim(watched, output, claim, present);
     if (present)

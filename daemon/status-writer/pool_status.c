@@ -76,26 +76,32 @@ static json_t *allocations(const struct view *view, bool *ret_truncated)
 
 /* ---- Ready --------------------------------------------------------------------------------------------------------- */
 
+/* Claims; the pool's own count is of owners. */
+static uint64_t n_orphans(const Ipam__V1__Pool *pool)
+{
+    return (pool->ipv4 ? pool->ipv4->orphaned : 0) + (pool->ipv6 ? pool->ipv6->orphaned : 0);
+}
+
 /* "; 2 claims keep addresses that the pool no longer has: 10.200.0.77/32 (web-vip), …" */
 static const char *orphans_text(const struct view *view)
 {
     const char *text = "";
-    uint64_t n = 0;
-    if (!view->counts->orphaned)
+    uint64_t n = 0, orphans = n_orphans(view->pool);
+    if (!orphans)
         return "";
     for (const struct claim *claim = claims_from(view->claims, NULL); claim && n <= ORPHANS_NAMED;
          claim = claims_next(claim)) {
         char address[IPAM_ADDR_TEXT_MAX];
-        if (strcmp(claim->pool, view->pool->spec->name) != 0 || ranges_contain(view->ranges, &claim->address))
+        bool lies_in = view->counts->capacity > 0 && ranges_contain(view->ranges, &claim->address);
+        if (strcmp(claim->pool, view->pool->spec->name) != 0 || lies_in)
             continue;
         if (n++ < ORPHANS_NAMED)
             text = arena_printf(view->arena, "%s%s %s (%s)", text, n > 1 ? "," : ":",
                                 ipam_addr_format_cidr(&claim->address, address), reference(claim, view->arena));
     }
-    return arena_printf(view->arena, "; %" PRIu64 " %s no longer has%s%s", view->counts->orphaned,
-                        view->counts->orphaned == 1 ? "claim keeps an address that the pool"
-                                                    : "claims keep addresses that the pool",
-                        text, view->counts->orphaned > ORPHANS_NAMED ? ", …" : "");
+    return arena_printf(view->arena, "; %" PRIu64 " %s no longer has%s%s", orphans,
+                        orphans == 1 ? "claim keeps an address that the pool" : "claims keep addresses that the pool",
+                        text, orphans > ORPHANS_NAMED ? ", …" : "");
 }
 
 static const char *available_text(const struct view *view)
@@ -121,12 +127,14 @@ static void rejected(const struct view *view, struct condition *ret)
     if (view->counts->capacity)
         message = arena_printf(view->arena, "%s. Until then the specification before stays in force, with %s%s",
                                message, available_text(view), orphans_text(view));
+    else
+        message = arena_printf(view->arena, "%s%s", message, orphans_text(view));
     *ret = (struct condition){"Ready", "False", status_reason(view->arena, view->pool->reason), message, 0};
 }
 
 static void draining(const struct view *view, struct condition *ret)
 {
-    uint64_t n = view->counts->allocated + view->counts->orphaned;
+    uint64_t n = view->counts->allocated + n_orphans(view->pool);
     *ret = (struct condition){
         "Ready", "False", "Terminating",
         arena_printf(view->arena,

@@ -142,14 +142,55 @@ static const char *bound_message(const struct vip *vip)
                         from_pool(vip, ipv6));
 }
 
-static void condition_waiting(const struct vip *vip, struct condition *ret)
+static const struct claim *taken_by_other(const struct vip *vip, const struct claims *claims, const char *text)
+{
+    struct ipam_addr address;
+    if (ipam_addr_parse(text, &address, NULL) < 0)
+        return NULL;
+    const struct claim *holder = claims_holder(claims, &address);
+    bool other = holder && (strcmp(holder->kind, VIP_KIND) != 0 || strcmp(holder->name, vip->name) != 0);
+    return other ? holder : NULL;
+}
+
+/* The holder of the address that the claim waits for; NULL: none. Of a pair, IPv4 first, as ipamd decides. */
+static const struct claim *holder_in_way(const struct vip *vip, const struct claims *claims, const struct claim *claim,
+                                         struct ipam_addr *ret)
+{
+    for (int i = 0; i < FAMILIES; i++) {
+        const struct claim *half = vip->claims[i];
+        bool asked = half && (half == claim || (claim->dual && half->dual)) && *half->requested;
+        const struct claim *holder = asked ? taken_by_other(vip, claims, half->requested) : NULL;
+        if (!holder)
+            continue;
+        *ret = holder->address;
+        return holder;
+    }
+    return NULL;
+}
+
+/* ipamd records why a claim waits when the reason changes, not each time that an address goes from hand to hand. */
+static const char *waiting_message(const struct vip *vip, const struct claims *claims, const struct claim *claim)
+{
+    const char *message = claim->message;
+    char text[IPAM_ADDR_TEXT_MAX];
+    struct ipam_addr address;
+    const struct claim *holder = NULL;
+    if (strcmp(claim->reason, ipam_reason_name(IPAM_REASON_ADDRESS_IN_USE)) == 0)
+        holder = holder_in_way(vip, claims, claim, &address);
+    if (holder)
+        message = arena_printf(vip->arena, "address in use: %s is held by %s/%s", ipam_addr_format(&address, text),
+                               holder->kind, holder->name);
+    return status_advice(vip->arena, claim->reason, message);
+}
+
+static void condition_waiting(const struct vip *vip, const struct claims *claims, struct condition *ret)
 {
     const struct claim *first = vip->claims[0] && !is_bound(vip->claims[0]) ? vip->claims[0] : vip->claims[1];
     const struct claim *second = vip->claims[1];
-    const char *message = status_advice(vip->arena, first->reason, first->message);
-    if (second != first && second && !is_bound(second) && strcmp(first->message, second->message) != 0)
-        message =
-            arena_printf(vip->arena, "%s. %s", message, status_advice(vip->arena, second->reason, second->message));
+    const char *message = waiting_message(vip, claims, first);
+    const char *other = second && second != first && !is_bound(second) ? waiting_message(vip, claims, second) : message;
+    if (strcmp(message, other) != 0)
+        message = arena_printf(vip->arena, "%s. %s", message, other);
     for (int i = 0; i < FAMILIES; i++)
         if (is_bound(vip->claims[i]))
             message = arena_printf(vip->arena, "%s. Address %s is kept", message, vip->given[i]);
@@ -157,7 +198,7 @@ static void condition_waiting(const struct vip *vip, struct condition *ret)
 }
 
 /* The claims say what stands in the status. */
-static void decide_claimed(struct vip *vip, struct condition *ret)
+static void decide_claimed(struct vip *vip, const struct claims *claims, struct condition *ret)
 {
     bool waits = false;
     for (int i = 0; i < FAMILIES; i++) {
@@ -169,7 +210,7 @@ static void decide_claimed(struct vip *vip, struct condition *ret)
         waits = waits || (vip->claims[i] && !is_bound(vip->claims[i]));
     }
     if (waits)
-        condition_waiting(vip, ret);
+        condition_waiting(vip, claims, ret);
     else
         *ret = (struct condition){"Bound", "True", "AddressAllocated", bound_message(vip), 0};
     ret->observed_generation = observed_generation(vip);
@@ -180,16 +221,6 @@ static bool asks_for_address(const json_t *object)
     const json_t *pool = status_get(object, "spec", "poolRef");
     return (pool && !json_is_null(pool)) || *status_text(object, "spec", "address") ||
            *status_text(object, "spec", "ipv6Address");
-}
-
-static const struct claim *taken_by_other(const struct vip *vip, const struct claims *claims, const char *text)
-{
-    struct ipam_addr address;
-    if (ipam_addr_parse(text, &address, NULL) < 0)
-        return NULL;
-    const struct claim *holder = claims_holder(claims, &address);
-    bool other = holder && (strcmp(holder->kind, VIP_KIND) != 0 || strcmp(holder->name, vip->name) != 0);
-    return other ? holder : NULL;
 }
 
 /* ipamd has no claim of the VIP. false: its status stays as it is. */
@@ -263,7 +294,7 @@ void vip_status(const json_t *object, const struct claims *claims, int64_t now, 
     for (int i = 0; i < FAMILIES; i++)
         vip.claims[i] = claim_for(&vip, claims, families[i]);
     if (vip.claims[0] || vip.claims[1])
-        decide_claimed(&vip, &bound);
+        decide_claimed(&vip, claims, &bound);
     else if (!decide_unclaimed(&vip, claims, &bound))
         return;
     for (int i = 0; i < FAMILIES; i++)

@@ -191,15 +191,25 @@ static void mark_holder(struct writer *writer, const struct claim *claim, bool n
         mark(writer, object, news);
 }
 
+/* Their statuses say who has the address. */
+static void mark_waiting(struct writer *writer, const struct ipam_addr *address)
+{
+    const struct claim *claim = claims_waiting(follow_claims(writer->follow), address);
+    for (; claim; claim = claims_waiting_next(claim))
+        mark_holder(writer, claim, true);
+}
+
 static void on_claim(const struct claim *claim, void *user)
 {
     struct writer *writer = user;
     mark_holder(writer, claim, true);
     mark_pools(writer, claim);
-    struct object *other =
-        claim->address.family == IPAM_FAMILY_NONE ? NULL : objects_showing(writer->objects, &claim->address, NULL);
+    if (claim->address.family == IPAM_FAMILY_NONE)
+        return;
+    struct object *other = objects_showing(writer->objects, &claim->address, NULL);
     if (other)
         mark(writer, other, true);
+    mark_waiting(writer, &claim->address);
 }
 
 static void on_fresh(void *user)

@@ -4,7 +4,8 @@
 #include "watcher.h"
 
 /* What one pool needs: while its object is there, our finalizer on it and then ApplyPool; once it is being deleted, DeletePool
- * again and again until ipamd has no such pool, and then the finalizer goes. */
+ * again and again until ipamd has no such pool, and then the finalizer goes. An object that is being deleted revives no pool
+ * that drains. */
 
 #define POOLS_PATH "/apis/novaedge.io/v1alpha1/proxyippools/%s"
 
@@ -124,6 +125,27 @@ static void apply(struct watcher *w, struct kept *kept)
     ipam__v1__pool_spec__free_unpacked(request.pool, NULL);
 }
 
+static void on_looked(struct watcher *w, struct kept *kept, const ProtobufCMessage *reply,
+                      const struct ipam_error *error)
+{
+    const Ipam__V1__GetPoolReply *found = (const Ipam__V1__GetPoolReply *)reply;
+    if (error && error->reason != IPAM_REASON_POOL_NOT_FOUND)
+        job_failed(w, kept, error);
+    else if (!error && found->pool && found->pool->state == IPAM__V1__POOL_STATE__DRAINING)
+        job_end(w, kept, OUTCOME_APPLIED);
+    else
+        apply(w, kept);
+}
+
+/* A pool that is being deleted is made again for a sync if ipamd has lost it, since VIPs hold addresses of it. But to apply a
+ * pool that drains revives it. */
+static void apply_unless_draining(struct watcher *w, struct kept *kept)
+{
+    Ipam__V1__GetPoolRequest request = IPAM__V1__GET_POOL_REQUEST__INIT;
+    request.name = kept->name;
+    RPC(w, kept, "GetPool", get_pool, &request, on_looked);
+}
+
 /* ---- DeletePool ----------------------------------------------------------------------------------------------------- */
 
 static void deleted(struct watcher *w, struct kept *kept)
@@ -167,6 +189,8 @@ void pool_begin(struct watcher *w, struct kept *kept)
         delete_pool(w, kept);
     else if (!kept->finalizer && !kept->deleting)
         finalizer_change(w, kept);
+    else if (kept->deleting)
+        apply_unless_draining(w, kept);
     else
         apply(w, kept);
 }

@@ -161,6 +161,49 @@ def test_a_pool_in_use_keeps_its_object_until_its_last_vip_goes(kube, daemon, wa
     assert pool_names(daemon) == []
 
 
+def test_a_pool_that_is_being_deleted_is_not_revived_by_a_sync(kube, daemon, watch):
+    watcher = watch()
+    kube.apply([pool("main", "10.200.0.0/24"), vip("web", "main")])
+    wait_claims(daemon, {"web": ["10.200.0.1/32"]})
+    kube.apply(pool("main", "10.200.0.0/24", paused=True)) # which a sync takes for one that it has paused itself
+    wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="main")).pool.spec.paused, "the pool is paused")
+    kube.kubectl("delete", "proxyippool", "main", "--wait=false")
+    wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="main")).pool.state == pb.DRAINING, "the pool drains")
+    drained = daemon.ipam().GetStatus(pb.GetStatusRequest()).revision
+    watcher.kill9()
+    watcher.start()
+    kube.apply(vip("late", "main"))
+    wait_claims(daemon, {"web": ["10.200.0.1/32"], "late": ["waiting POOL_DRAINING"]})
+    changes = daemon.ipam().ListChanges(pb.ListChangesRequest(after_revision=drained, limit=1000)).changes
+    assert [change for change in changes if change.HasField("pool")] == []
+
+
+def test_a_pool_deleted_in_ipamd_alone_comes_back_from_its_object(kube, daemon, watch):
+    watch()
+    kube.apply([pool("main", "10.200.0.0/24"), vip("web", "main")])
+    wait_claims(daemon, {"web": ["10.200.0.1/32"]})
+    assert daemon.ipam().DeletePool(pb.DeletePoolRequest(name="main")).draining
+    wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="main")).pool.state == pb.READY, "it is revived")
+    kube.apply(vip("late", "main"))
+    wait_claims(daemon, {"web": ["10.200.0.1/32"], "late": ["10.200.0.2/32"]})
+
+
+def test_a_pool_recreated_with_a_spec_that_is_refused_gives_no_address_of_the_one_before(kube, daemon, watch):
+    watch()
+    kube.apply([pool("def", "10.31.0.0/30"), vip("web", "def")])
+    wait_claims(daemon, {"web": ["10.31.0.1/32"]})
+    kube.kubectl("delete", "proxyippool", "def", "--wait=false")
+    wait_for(lambda: daemon.ipam().GetPool(pb.GetPoolRequest(name="def")).pool.state == pb.DRAINING, "the pool drains")
+    kube.admin.patch("proxyippools", "def", {"metadata": {"finalizers": None}})
+    kube.wait_gone("proxyippools", "def")
+    kube.apply([pool("def", "10.32.0.5/28"), vip("late", "def")])
+    wait_claims(daemon, {"web": ["10.31.0.1/32"], "late": ["waiting POOL_REJECTED"]})
+    found = daemon.ipam().GetPool(pb.GetPoolRequest(name="def")).pool
+    assert (found.state, found.counts.capacity, found.counts.orphaned) == (pb.REJECTED, 0, 1)
+    kube.apply(pool("def", "10.31.0.0/29"))
+    wait_claims(daemon, {"web": ["10.31.0.1/32"], "late": ["10.31.0.2/32"]})
+
+
 def test_after_a_loss_of_all_state_every_vip_gets_the_address_of_its_status(kube, daemon, watch):
     names = [f"vip-{i:02}" for i in range(20)]
     kube.apply([pool("main", "10.200.0.0/24"), *(vip(name, "main") for name in names)])

@@ -165,10 +165,14 @@ def test_delete_vip_frees_its_address_and_a_second_time_it_is_not_found(daemon):
     daemon.ipamc("delete", "vip", "v", "--ignore-not-found", check=True)
 
 
-def test_delete_pool_in_use_drains_and_only_if_unused_refuses(daemon):
+def test_delete_pool_in_use_is_refused_and_drain_lets_it_go_with_its_last_claim(daemon, ipam):
     apply(daemon, pool_manifest("p", "10.0.0.0/30"), vip_manifest("v", "p"), check=True)
-    said(daemon.ipamc("delete", "pool", "p", "--only-if-unused"), CONFLICT, "pool in use")
-    done = daemon.ipamc("delete", "pool", "p", check=True)
+    advice = "pool in use: p has 1 bound claim; release it first, or let the pool drain: ipamc delete pool p --drain"
+    for dry in ([], ["--dry-run"]):
+        said(daemon.ipamc("delete", "pool", "p", *dry), CONFLICT, advice)
+    said(daemon.ipamc("delete", "-f", "-", stdin=pool_manifest("p", "10.0.0.0/30")), CONFLICT, advice)
+    assert ipam.GetPool(pb.GetPoolRequest(name="p")).pool.state == pb.READY
+    done = daemon.ipamc("delete", "pool", "p", "--drain", check=True)
     assert lines(done) == ["proxyippool/p draining, goes with the last of its claims (1)"]
     daemon.ipamc("delete", "vip", "v", check=True)
     said(daemon.ipamc("delete", "pool", "p"), NOT_FOUND)
@@ -179,6 +183,17 @@ def test_delete_by_manifests_takes_vips_before_pools(daemon, tmp_path):
     apply(daemon, text, check=True)
     done = daemon.ipamc("delete", "-f", "-", stdin=text, check=True)
     assert lines(done) == ["proxyvip/v 10.0.0.1/32 released", "proxyippool/p deleted"]
+
+
+def test_apply_revives_a_pool_that_was_deleted_by_mistake(daemon, ipam):
+    apply(daemon, pool_manifest("p", "10.0.0.0/30"), vip_manifest("v", "p"), check=True)
+    before = ipam.GetPool(pb.GetPoolRequest(name="p")).pool
+    daemon.ipamc("delete", "-f", "-", "--drain", stdin=pool_manifest("p", "10.0.0.0/30"), check=True)
+    said(apply(daemon, vip_manifest("w", "p")), 8, "pool draining")
+    assert lines(apply(daemon, pool_manifest("p", "10.0.0.0/30"), check=True)) == ["proxyippool/p configured"]
+    after = ipam.GetPool(pb.GetPoolRequest(name="p")).pool
+    assert (after.state, after.id, after.created_at, after.counts.allocated) == (pb.READY, before.id, before.created_at, 1)
+    assert lines(apply(daemon, vip_manifest("w", "p"), check=True)) == ["proxyvip/w 10.0.0.2/32 allocated from p"]
 
 
 # ---- Get and describe
@@ -202,6 +217,32 @@ def test_get_lists_every_page(daemon, ipam):
     addresses = [line.split()[0] for line in lines(daemon.ipamc("get", "claims"))[1:]]
     assert addresses == [f"10.1.{n // 250}.{n % 250}/32" for n in range(1100)]
     assert len(lines(daemon.ipamc("get", "vips"))) == 1101
+
+
+def test_get_claims_of_a_pool_has_all_that_it_counts_and_all_made_through_it(daemon, ipam):
+    apply(daemon, pool_manifest("p", "10.0.0.0/30"), vip_manifest("orphan", "p"), vip_manifest("stays", "p"), check=True)
+    apply(daemon, pool_manifest("p", addresses=["10.0.0.2", "10.9.0.1"]), check=True)
+    apply(daemon, pool_manifest("q", "10.0.0.0/31", "10.0.1.0/31"), vip_manifest("own", "q"), check=True)
+    daemon.ipamc("allocate", "-", "hand", "--address", "10.0.1.0", check=True)
+    daemon.ipamc("allocate", "-", "elsewhere", "--address", "192.0.2.1", check=True)
+    daemon.ipamc("allocate", "q", "late", "--enqueue", "--address", "10.0.1.0", check=True)
+
+    def states(pool, *options):
+        return {row.split()[2]: row.split()[4] for row in lines(daemon.ipamc("get", "claims", "--pool", pool, *options))[1:]}
+
+    assert states("p") == {"orphan": "BOUND,orphaned", "stays": "BOUND"}
+    assert states("q") == {"orphan": "BOUND,orphaned", "own": "BOUND", "hand": "BOUND,manual", "late": "WAITING"}
+    assert ipam.GetPool(pb.GetPoolRequest(name="q")).pool.counts.allocated == 3
+    assert len(states("q", "--state", "bound")) == 3
+    claims = {claim.owner.name: claim for claim in ipam.ListClaims(pb.ListClaimsRequest()).claims}
+    assert {name: claims[name].lies_in for name in claims} == {
+        "orphan": "q", "stays": "p", "own": "q", "hand": "q", "elsewhere": "", "late": ""}
+    pages, token = [], ""
+    while not pages or token:
+        page = ipam.ListClaims(pb.ListClaimsRequest(pool="q", page_size=1, page_token=token))
+        pages += [claim.owner.name for claim in page.claims]
+        token = page.next_page_token
+    assert pages == ["orphan", "own", "hand", "late"] # as they were created
 
 
 def test_get_claims_filters(daemon):

@@ -46,11 +46,16 @@ static const char *expected_request(const struct model_claim *claim, char text[T
 static void compare_waiting(struct world *world, const struct claim_view *view, const struct model *model,
                             const struct model_claim *claim)
 {
+    char text[2 * TEXT_BYTES + 64];
     uint64_t position;
 
     expect_text(world, "preferred", view->record.preferred, claim->preferred.text);
     expect_text(world, "reason", ipam_reason_name(view->record.reason), ipam_reason_name(claim->reason));
     EXPECT(world, view->record.message[0], "a claim waits without a message");
+    if (claim->reason == IPAM_REASON_ADDRESS_IN_USE) {
+        model_in_use_message((struct model *)(uintptr_t)model, claim, text, sizeof(text));
+        expect_text(world, "message", view->record.message, text);
+    }
     expect_number(world, "waiting since", (int64_t)view->record.waiting_since, (int64_t)claim->since);
     if (model_queue_position(model, claim, &position))
         expect_number(world, "queue position", (int64_t)view->queue_position, (int64_t)position);
@@ -136,7 +141,27 @@ static void compare_counts(struct world *world, const struct pool_counts *got, c
            "available + allocated + cooling is not the capacity");
 }
 
-static struct model_counts sum(const struct model_counts *a, const struct model_counts *b)
+/* Owners with a claim in that state, in the pool's sense of it. */
+static uint64_t owners_of(const struct model *model, int pool, enum claim_state state)
+{
+    uint64_t count = 0;
+
+    for (int owner = 0; owner < MODEL_OWNERS; owner++) {
+        bool found = false;
+
+        for (int i = 0; i < MODEL_CLAIMS; i++) {
+            const struct model_claim *claim = &model->claims[i];
+
+            found |= claim->exists && claim->owner == owner && claim->state == state && claim->pool == pool &&
+                     (state == CLAIM_WAITING || !model_pool_contains(model, pool, claim->address));
+        }
+        count += found;
+    }
+    return count;
+}
+
+static struct model_counts sum(const struct model *model, int pool, const struct model_counts *a,
+                               const struct model_counts *b)
 {
     return (struct model_counts){
         .capacity = a->capacity + b->capacity,
@@ -144,8 +169,8 @@ static struct model_counts sum(const struct model_counts *a, const struct model_
         .available = a->available + b->available,
         .cooling = a->cooling + b->cooling,
         .excluded = a->excluded + b->excluded,
-        .orphaned = a->orphaned + b->orphaned,
-        .waiting = a->waiting + b->waiting,
+        .orphaned = owners_of(model, pool, CLAIM_BOUND),
+        .waiting = owners_of(model, pool, CLAIM_WAITING),
     };
 }
 
@@ -153,7 +178,7 @@ void compare_pool(struct world *world, const struct pool_view *view, const struc
 {
     const struct model_pool *expected = &model->pools[pool];
     struct model_counts ipv4 = model_count(model, pool, IPAM_IPV4);
-    struct model_counts ipv6 = model_count(model, pool, IPAM_IPV6), total = sum(&ipv4, &ipv6);
+    struct model_counts ipv6 = model_count(model, pool, IPAM_IPV6), total = sum(model, pool, &ipv4, &ipv6);
     bool warns;
 
     expect_text(world, "pool name", view->record.name, model_pool_names[pool]);
@@ -219,9 +244,15 @@ struct filter {
     enum claim_state state;
 };
 
-static bool passes(const struct model_claim *claim, const struct filter *filter)
+/* Made through the pool, or holding an address of it. */
+static bool of_pool(const struct model *model, const struct model_claim *claim, int pool)
 {
-    if (!claim->exists || (filter->pool != MANUAL && claim->pool != filter->pool))
+    return claim->pool == pool || (claim->address != NOWHERE && model_pool_contains(model, pool, claim->address));
+}
+
+static bool passes(const struct model *model, const struct model_claim *claim, const struct filter *filter)
+{
+    if (!claim->exists || (filter->pool != MANUAL && !of_pool(model, claim, filter->pool)))
         return false;
     if (filter->kind[0] && strcmp(model_owners[claim->owner].kind, filter->kind) != 0)
         return false;
@@ -242,7 +273,7 @@ static size_t expected_list(const struct model *model, const struct filter *filt
         const struct model_claim *claim = &model->claims[i];
         size_t at = count;
 
-        if (!passes(claim, filter))
+        if (!passes(model, claim, filter))
             continue;
         for (; at > 0 && sorted[at - 1]->id > claim->id; at--)
             sorted[at] = sorted[at - 1];
@@ -252,6 +283,15 @@ static size_t expected_list(const struct model *model, const struct filter *filt
     for (size_t i = 0; i < count; i++)
         ret[i] = *sorted[i];
     return count;
+}
+
+static void compare_places(struct world *world, const struct claim_views *views, const struct model_claim *claims)
+{
+    for (size_t i = 0; i < views->count; i++) {
+        int pool = claims[i].address == NOWHERE ? MANUAL : model_pool_at(&world->model, claims[i].address);
+
+        expect_text(world, "lies in", views->items[i].lies_in, pool_name(pool));
+    }
 }
 
 /* Lists in pages of any size and compares them one after the other. */
@@ -276,6 +316,7 @@ static void compare_list(struct world *world, const struct filter *filter, size_
         engine_claims_list(world->engine, &args, after, limit, scan, &world->arena, &views, &after);
         EXPECT(world, views.count <= limit && seen + views.count <= count, "a list of claims is too long");
         compare_claims(world, &views, &world->model, expected + seen, views.count);
+        compare_places(world, &views, expected + seen);
         seen += views.count;
     } while (after);
     expect_number(world, "number of claims listed", (int64_t)seen, (int64_t)count);

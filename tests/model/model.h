@@ -85,7 +85,6 @@ struct model_claim {
     bool certain;                /* BOUND: a certain address was asked for */
     bool dual;
     enum ipam_reason reason;
-    int held_by;    /* WAITING, for ADDRESS_IN_USE: what its message names, by model_held_by */
     uint64_t since; /* WAITING: revision at which it joined the queue */
     int64_t created_at, allocated_at, cooling_until;
     int64_t delay, ends; /* COOLING: ns, and elapsed time */
@@ -177,6 +176,9 @@ void model_release(struct model *model, const struct model_release *args, struct
 struct model_counts model_count(const struct model *model, int pool, enum ipam_family family);
 uint64_t model_claims_through(const struct model *model, int pool); /* bound ones */
 
+/* What a claim that waits for ADDRESS_IN_USE says of who has the address now. */
+void model_in_use_message(struct model *model, const struct model_claim *claim, char *text, size_t size);
+
 /* Place in the queue as engine.h tells it; false: it does not say for a claim like this. */
 bool model_queue_position(const struct model *model, const struct model_claim *claim, uint64_t *ret);
 
@@ -206,8 +208,6 @@ struct demand {
 bool model_readable(const struct demand *demand); /* every text is an address of its family */
 struct model_claim *model_find(struct model *model, int owner, enum ipam_family family, enum claim_state state);
 enum ipam_reason model_decide(const struct model *model, const struct demand *demand, int chosen[2]);
-/* The address that a demand is refused for as it is in use, and its owner, as one number; 0 when refused for anything else. */
-int model_held_by(const struct model *model, const struct demand *demand, enum ipam_reason reason);
 void model_grant(struct model *model, const struct demand *demand, enum ipam_family family, int address);
 void model_serve(struct model *model);
 void model_settle(struct model *model); /* drained pools go, rejected ones are retried, the queue is served */

@@ -153,7 +153,6 @@ static void join_queue(struct model *model, const struct demand *demand, enum ip
     claim->preferred = demand->preferred[family - 1];
     claim->dual = demand->wanted[0] && demand->wanted[1];
     claim->reason = reason;
-    claim->held_by = model_held_by(model, demand, reason);
     claim->since = model->revision + 1;
     model_record_claim(model, claim, CLAIM_WAITING);
 }

@@ -62,7 +62,6 @@ static void claim_forget_terms(struct model_claim *claim)
     claim->wish = claim->preferred = (struct wish){.address = NOWHERE};
     claim->dual = false;
     claim->reason = IPAM_REASON_NONE;
-    claim->held_by = 0;
     claim->since = 0;
 }
 
@@ -304,18 +303,6 @@ enum ipam_reason model_decide(const struct model *model, const struct demand *de
     return reason;
 }
 
-int model_held_by(const struct model *model, const struct demand *demand, enum ipam_reason reason)
-{
-    for (int i = 0; i < 2 && reason == IPAM_REASON_ADDRESS_IN_USE; i++) {
-        int address = demand->wish[i].address;
-
-        if (demand->wanted[i] && demand->wish[i].text[0] &&
-            certain_refused(model, demand, address) == IPAM_REASON_ADDRESS_IN_USE)
-            return 1 + address * MODEL_OWNERS + holder_of(model, address)->owner;
-    }
-    return 0;
-}
-
 void model_grant(struct model *model, const struct demand *demand, enum ipam_family family, int address)
 {
     struct model_claim *waiting = model_find(model, demand->owner, family, CLAIM_WAITING);
@@ -413,17 +400,33 @@ void model_serve(struct model *model)
         struct demand demand = demand_of(model, waiting[i]);
         int chosen[2];
         enum ipam_reason reason = model_decide(model, &demand, chosen);
-        int held_by = model_held_by(model, &demand, reason);
 
         for (int k = 0; k < 2; k++) {
             struct model_claim *claim = model_find(model, demand.owner, families[k], CLAIM_WAITING);
 
-            if (demand.wanted[k] && (claim->reason != reason || claim->held_by != held_by)) {
+            if (demand.wanted[k] && claim->reason != reason) {
                 claim->reason = reason;
-                claim->held_by = held_by;
                 model_record_claim(model, claim, CLAIM_WAITING);
             }
         }
+    }
+}
+
+void model_in_use_message(struct model *model, const struct model_claim *claim, char *text, size_t size)
+{
+    struct demand demand = demand_of(model, claim);
+
+    text[0] = '\0';
+    for (int i = 0; i < 2; i++) {
+        int address = demand.wish[i].address;
+        char name[TEXT_BYTES];
+
+        if (text[0] || !demand.wanted[i] || !demand.wish[i].text[0] ||
+            certain_refused(model, &demand, address) != IPAM_REASON_ADDRESS_IN_USE)
+            continue;
+        snprintf(text, size, "address in use: %s is held by %s/%s", model_address_text(address, false, name),
+                 model_owners[holder_of(model, address)->owner].kind,
+                 model_owners[holder_of(model, address)->owner].name);
     }
 }
 

@@ -322,7 +322,15 @@ static enum ipam_reason edit_refused(const struct model_pool *pool, const struct
         return IPAM_REASON_NONE;
     if (spec->generation > 0 && spec->generation < recorded->generation)
         return IPAM_REASON_STALE_GENERATION;
-    return pool->state == POOL_DRAINING ? IPAM_REASON_POOL_DRAINING : IPAM_REASON_NONE;
+    return IPAM_REASON_NONE;
+}
+
+/* Is what was applied before that of an object that is gone, or going? */
+static bool was_deleted(const struct model_pool *pool, const struct model_spec *spec)
+{
+    int uid = pool_recorded(pool)->uid;
+
+    return pool->exists && (pool->state == POOL_DRAINING || (uid && spec->uid != uid));
 }
 
 /* Bound claims made through the pool whose address is in `left`, by address. */
@@ -351,12 +359,14 @@ void model_apply(struct model *model, const struct model_apply *args, struct mod
     struct model_spec spec = args->spec;
     struct model_overlap overlap;
     enum ipam_reason reason = edit_refused(pool, &spec);
+    bool deleted;
 
     *ret = (struct model_answer){.refused = reason};
     if (reason)
         return;
     if (pool->exists && !spec.uid)
         spec.uid = pool_recorded(pool)->uid;
+    deleted = was_deleted(pool, &spec);
     reason = spec_refused(model, args->pool, &spec, &overlap);
     if (reason && !args->record_rejected) {
         ret->refused = reason;
@@ -367,6 +377,10 @@ void model_apply(struct model *model, const struct model_apply *args, struct mod
     if (!pool->exists)
         *pool = (struct model_pool){.created_at = model->now};
     if (reason) {
+        if (deleted) {
+            find_stranded(model, args->pool, pool_usable(pool), ret);
+            pool->has_spec = false;
+        }
         pool_reject(model, pool, &spec, reason, &overlap);
     } else {
         find_stranded(model, args->pool, pool_usable(pool) & ~model_usable(&spec), ret);
@@ -378,6 +392,8 @@ void model_apply(struct model *model, const struct model_apply *args, struct mod
 
 static void pool_drain(struct model *model, struct model_pool *pool, uint64_t held)
 {
+    if (!pool->has_spec)
+        pool->spec = (struct model_spec){.uid = pool->rejected.uid, .generation = pool->rejected.generation};
     pool->reason = IPAM_REASON_NONE;
     pool->has_rejected = false;
     record_pool(model, pool, held ? POOL_DRAINING : POOL_REMOVED);

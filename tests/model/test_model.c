@@ -252,6 +252,9 @@ static void expect_covered(const struct coverage *coverage)
         if (!coverage->refused[waited[i]] || !coverage->waited[waited[i]])
             fail_msg("nothing was refused or waited for %s", ipam_reason_name(waited[i]));
     }
+    if (!coverage->revived || !coverage->spec_ended || !coverage->drained)
+        fail_msg("no pool was revived (%d), rejected with claims and no spec (%d), or drained so (%d)",
+                 coverage->revived, coverage->spec_ended, coverage->drained);
 }
 
 /* ---- Tests ---- */

@@ -171,6 +171,7 @@ static struct string_list texts_of(struct world *world, const struct entries *en
 static void apply(struct world *world, struct turn *turn)
 {
     int pool = (int)world_random(world, MODEL_POOLS);
+    enum pool_state before = world->model.pools[pool].state;
     struct model_apply args = {.pool = pool, .record_rejected = world_chance(world, 60)};
     struct apply_pool_result result = {0};
     struct apply_pool_args given;
@@ -201,6 +202,7 @@ static void apply(struct world *world, struct turn *turn)
     compare_pool(world, &result.pool, turn->model, pool);
     if (result.changed != world->expected.changed)
         world_disagree(world, "changed: %d", result.changed);
+    world->coverage->revived |= before == POOL_DRAINING && result.pool.record.state == POOL_READY;
 }
 
 static void delete (struct world *world, struct turn *turn)
@@ -457,6 +459,13 @@ static void cover(struct world *world)
 
         if (claim->exists && claim->state == CLAIM_WAITING)
             coverage->waited[claim->reason] = true;
+    }
+    for (int i = 0; i < MODEL_POOLS; i++) {
+        const struct model_pool *pool = &world->model.pools[i];
+        bool kept = pool->exists && !pool->has_spec && model_claims_through(&world->model, i) > 0;
+
+        coverage->spec_ended |= kept && pool->state == POOL_REJECTED;
+        coverage->drained |= kept && pool->state == POOL_DRAINING;
     }
 }
 

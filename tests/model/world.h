@@ -13,6 +13,8 @@
 /* What has happened at least once, so that a run can tell whether it tried everything. */
 struct coverage {
     bool refused[64], waited[64]; /* by reason */
+    bool revived;                 /* a pool that drained was applied again */
+    bool spec_ended, drained;     /* claims kept a pool without a spec in force: rejected, or draining */
 };
 
 struct world {

@@ -79,6 +79,20 @@ void let_wait(struct fixture *fixture, const char *owner, const char *pool, enum
     claims_apply(fixture->claims, &parts.claim, nobody, NULL);
 }
 
+void let_wait_for(struct fixture *fixture, const char *owner, const char *address, bool dual, const char *message)
+{
+    struct parts parts;
+    make_claim(&parts, owner, strchr(address, ':') ? IPAM_IPV6 : IPAM_IPV4);
+    parts.claim.id = ++fixture->id;
+    parts.claim.state = IPAM__V1__CLAIM_STATE__WAITING;
+    parts.claim.pool = (char *)(uintptr_t) "p";
+    parts.claim.requested_address = (char *)(uintptr_t)address;
+    parts.claim.dual = dual;
+    parts.claim.reason = (char *)(uintptr_t) "ADDRESS_IN_USE";
+    parts.claim.message = (char *)(uintptr_t)message;
+    claims_apply(fixture->claims, &parts.claim, nobody, NULL);
+}
+
 void give_back(struct fixture *fixture, const char *owner, enum ipam_family family)
 {
     struct parts parts;

@@ -22,6 +22,8 @@ int fixture_teardown(void **state);
 void give(struct fixture *fixture, const char *owner, const char *uid, const char *pool, const char *address);
 void let_wait(struct fixture *fixture, const char *owner, const char *pool, enum ipam_family family, const char *reason,
               const char *message);
+/* For this very address, with its owner's other family if `dual`; `message` is what ipamd recorded. */
+void let_wait_for(struct fixture *fixture, const char *owner, const char *address, bool dual, const char *message);
 void give_back(struct fixture *fixture, const char *owner, enum ipam_family family);
 
 /* JSON with ' for ". */

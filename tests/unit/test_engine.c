@@ -549,12 +549,121 @@ static void used_pool_drains_and_goes_with_its_last_claim(void **state)
     assert_true(fx.deleted.draining);
     assert_int_equal(fx.deleted.claims, 2);
     expect_refused(allocate("new", "a"), POOL_DRAINING, "pool draining: a");
-    expect_refused(apply_cidr("a", "10.0.0.0/24"), POOL_DRAINING, "pool draining: a");
     assert_int_equal(allocate("web", "a"), 0); /* has it already */
     assert_int_equal(release("web"), 0);
     assert_int_equal(pool_of("a").record.state, POOL_DRAINING);
     assert_int_equal(release("api"), 0);
     expect_refused(delete_pool("a"), POOL_NOT_FOUND, "");
+}
+
+static void apply_revives_a_pool_that_was_deleted_by_mistake(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .uid = "u1", .auto_assign = true}), 0);
+    assert_int_equal(allocate("web", "a"), 0);
+    fx.seconds += 5;
+    assert_int_equal(delete_pool("a"), 0);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/25"), .auto_assign = true}), 0); /* no uid: ipamc */
+    assert_int_equal(fx.applied.pool.record.state, POOL_READY);
+    assert_int_equal(fx.applied.pool.record.id, 1);
+    assert_true(fx.applied.pool.record.created_at.ns < fx.seconds * 1000000000);
+    assert_string_equal(fx.applied.pool.record.spec.uid, "u1");
+    assert_int_equal(fx.applied.pool.total.capacity, 126);
+    assert_int_equal(fx.applied.pool.claims, 1);
+    assert_int_equal(allocate("new", "a"), 0);
+    expect_address("web", "10.0.0.1");
+    assert_int_equal(delete_pool("a"), 0);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/25"), .uid = "u1", .auto_assign = true}), 0);
+    assert_int_equal(pool_of("a").record.state, POOL_READY);
+}
+
+static void refused_spec_does_not_revive_a_draining_pool(void **state)
+{
+    (void)state;
+    make_pool("a", "10.0.0.0/24");
+    assert_int_equal(allocate("web", "a"), 0);
+    assert_int_equal(delete_pool("a"), 0);
+    expect_refused(apply_cidr("a", "10.0.0.1/24"), INVALID_POOL_SPEC, "10.0.0.1/24");
+    assert_int_equal(pool_of("a").record.state, POOL_DRAINING);
+    assert_int_equal(apply_recorded("a", "10.0.0.1/24"), 0);
+    assert_int_equal(pool_of("a").record.state, POOL_REJECTED);
+    assert_int_equal(pool_of("a").total.capacity, 0);
+}
+
+/* What was deleted is gone, also when what comes in its place is not right yet. */
+static void refused_spec_of_a_recreated_pool_leaves_no_spec_in_force(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .uid = "u1", .auto_assign = true}), 0);
+    assert_int_equal(allocate("web", "a"), 0);
+    assert_int_equal(delete_pool("a", .uid = "u1"), 0);
+    assert_int_equal(
+        apply("a", .record_rejected = true, .spec = {.cidrs = LIST("10.9.0.5/28"), .uid = "u2", .auto_assign = true}),
+        0);
+    assert_int_equal(fx.applied.stranded.count, 1);
+    assert_int_equal(pool_of("a").record.state, POOL_REJECTED);
+    assert_false(pool_of("a").record.has_spec);
+    assert_string_equal(pool_of("a").record.rejected.uid, "u2");
+    assert_int_equal(pool_of("a").total.capacity, 0);
+    assert_int_equal(pool_of("a").total.orphaned, 1);
+    expect_refused(allocate("new", "a"), POOL_REJECTED, "10.9.0.5/28");
+    expect_address("web", "10.0.0.1");
+
+    make_pool("b", "10.0.0.0/24"); /* has the range now, but not the address that is held */
+    assert_int_equal(allocate("other", "b"), 0);
+    expect_address("other", "10.0.0.2");
+    assert_int_equal(release("other"), 0);
+    assert_int_equal(delete_pool("b"), 0);
+
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/28"), .uid = "u2", .auto_assign = true}), 0);
+    assert_int_equal(pool_of("a").record.state, POOL_READY);
+    assert_int_equal(pool_of("a").total.allocated, 1);
+    assert_int_equal(pool_of("a").total.orphaned, 0);
+}
+
+static void pool_without_a_spec_in_force_goes_with_its_last_claim(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .uid = "u1", .auto_assign = true}), 0);
+    assert_int_equal(allocate("web", "a"), 0);
+    assert_int_equal(
+        apply("a", .record_rejected = true, .spec = {.cidrs = LIST("10.9.0.5/28"), .uid = "u2", .generation = 3}), 0);
+    assert_false(pool_of("a").record.has_spec); /* recreated, though nobody saw it deleted */
+    assert_int_equal(delete_pool("a", .uid = "u1"), 0);
+    assert_int_equal(pool_of("a").record.state, POOL_REJECTED); /* late: of the one before */
+    assert_int_equal(delete_pool("a", .uid = "u2"), 0);
+    assert_true(fx.deleted.draining);
+    assert_string_equal(pool_of("a").record.spec.uid, "u2");
+    expect_refused(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .uid = "u2", .generation = 2}), STALE_GENERATION,
+                   "");
+    assert_int_equal(release("web"), 0);
+    expect_refused(delete_pool("a"), POOL_NOT_FOUND, "");
+}
+
+static void owner_with_both_families_counts_once(void **state)
+{
+    struct pool_view pool;
+
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.1/32", "2001:db8::/128"), .auto_assign = true}), 0);
+    assert_int_equal(allocate("pair", "a", .families = FAMILY_SET_DUAL), 0);
+    assert_int_equal(allocate("next", "a", .families = FAMILY_SET_DUAL, .enqueue = true), 0);
+    assert_int_equal(allocate("four", "a", .enqueue = true), 0);
+    pool = pool_of("a");
+    assert_int_equal(pool.total.waiting, 2);
+    assert_int_equal(pool.ipv4.waiting, 2);
+    assert_int_equal(pool.ipv6.waiting, 1);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.1/32"), .auto_assign = true}), 0);
+    assert_int_equal(pool_of("a").total.orphaned, 1);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.9.0.1/32"), .auto_assign = true}), 0);
+    pool = pool_of("a");
+    assert_int_equal(pool.total.orphaned, 1);
+    assert_int_equal(pool.ipv4.orphaned, 1);
+    assert_int_equal(pool.ipv6.orphaned, 1);
+    assert_int_equal(release("pair", .families = FAMILY_SET_IPV4), 0);
+    assert_int_equal(pool_of("a").total.orphaned, 1);
+    assert_int_equal(release("pair"), 0);
+    assert_int_equal(pool_of("a").total.orphaned, 0);
 }
 
 static void delete_with_another_uid_deletes_nothing(void **state)
@@ -673,6 +782,11 @@ int main(void)
         TEST(pools_that_meet_by_todays_rules_are_settled_in_any_order_of_replay),
         TEST(unused_pool_is_removed_at_once),
         TEST(used_pool_drains_and_goes_with_its_last_claim),
+        TEST(apply_revives_a_pool_that_was_deleted_by_mistake),
+        TEST(refused_spec_does_not_revive_a_draining_pool),
+        TEST(refused_spec_of_a_recreated_pool_leaves_no_spec_in_force),
+        TEST(pool_without_a_spec_in_force_goes_with_its_last_claim),
+        TEST(owner_with_both_families_counts_once),
         TEST(delete_with_another_uid_deletes_nothing),
         TEST(pool_made_anew_ends_draining),
         TEST(draining_pool_is_removed_by_a_replace),

@@ -61,6 +61,75 @@ static void who_still_waits_for_an_address_is_told_who_has_it_now(void **state)
                         "address in use: 10.0.0.9 is held by ProxyVIP/first");
 }
 
+static void release_records_only_whom_it_serves(void **state)
+{
+    size_t before;
+
+    (void)state;
+    make_pool("a", "10.0.0.0/24");
+    assert_int_equal(allocate("holder", "a", .address = "10.0.0.9"), 0);
+    for (unsigned int i = 0; i < 20; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "vip-%u", i);
+        assert_int_equal(allocate(name, "a", .address = "10.0.0.9", .enqueue = true), 0);
+    }
+    before = fx.changes.count;
+    assert_int_equal(release("holder"), 0);
+    assert_int_equal(fx.changes.count, before + 2); /* what was released, and what was granted */
+    expect_address("vip-0", "10.0.0.9");
+    assert_int_equal(position_of("vip-19"), 19);
+    assert_int_equal(allocate("vip-19", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    assert_int_equal(fx.changes.count, before + 2);
+    assert_string_equal(fx.claims.items[0].record.message, "address in use: 10.0.0.9 is held by ProxyVIP/vip-0");
+}
+
+/* Of a preferred address likewise: one gets it, the others were never promised it. */
+static void preferred_address_goes_to_the_oldest_and_wakes_no_other(void **state)
+{
+    size_t before;
+
+    (void)state;
+    make_full("a", "10.0.0.1/32");
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.1/32"), .auto_assign = true, .paused = true}), 0);
+    assert_int_equal(allocate("one", "a", .preferred_address = "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(allocate("two", "a", .address = "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(allocate("three", "a", .preferred_address = "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(position_of("two"), 1);
+    before = fx.changes.count;
+    assert_int_equal(release("holder"), 0);
+    assert_int_equal(fx.changes.count, before + 2);
+    expect_address("one", "10.0.0.1");
+    assert_int_equal(release("one"), 0);
+    expect_address("two", "10.0.0.1");
+    assert_int_equal(release("two"), 0);
+    expect_address("three", "10.0.0.1");
+}
+
+/* A pair at the head that can't have its other half holds nobody up. */
+static void pair_that_lacks_its_other_half_is_passed_over(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24", "2001:db8::/126"), .auto_assign = true}), 0);
+    assert_int_equal(allocate("four", "a", .address = "10.0.0.9"), 0);
+    assert_int_equal(allocate("six", "a", .address = "2001:db8::1"), 0);
+    assert_int_equal(allocate("pair", "a", .families = FAMILY_SET_DUAL, .address = "10.0.0.9",
+                              .ipv6_address = "2001:db8::1", .enqueue = true),
+                     0);
+    assert_int_equal(allocate("single", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    assert_int_equal(position_of("single"), 2);
+    assert_int_equal(release("four"), 0);
+    expect_address("single", "10.0.0.9");
+    assert_int_equal(position_of("pair"), 1);
+    assert_string_equal(claim_of("pair", IPAM_IPV6).record.message,
+                        "address in use: 10.0.0.9 is held by ProxyVIP/single");
+    assert_int_equal(release("single"), 0);
+    assert_string_equal(claim_of("pair", IPAM_IPV4).record.message,
+                        "address in use: 2001:db8::1 is held by ProxyVIP/six");
+    assert_int_equal(release("six"), 0);
+    expect_address("pair", "10.0.0.9");
+}
+
 static void same_terms_again_keep_the_place(void **state)
 {
     size_t before;
@@ -409,6 +478,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(release_serves_the_longest_waiting),
         TEST(who_still_waits_for_an_address_is_told_who_has_it_now),
+        TEST(release_records_only_whom_it_serves),
+        TEST(preferred_address_goes_to_the_oldest_and_wakes_no_other),
+        TEST(pair_that_lacks_its_other_half_is_passed_over),
         TEST(same_terms_again_keep_the_place),
         TEST(refusal_without_enqueue_leaves_the_old_terms),
         TEST(waiting_for_a_certain_address_holds_nobody_up),

@@ -20,7 +20,7 @@
 struct pool_parts {
     Ipam__V1__Pool pool;
     Ipam__V1__PoolSpec spec;
-    Ipam__V1__PoolCounts counts, ipv4;
+    Ipam__V1__PoolCounts counts, ipv4, ipv6;
     char *cidrs[1], *excluded[1];
 };
 
@@ -32,6 +32,8 @@ static void make_pool(struct pool_parts *parts, const char *name, const char *ci
     ipam__v1__pool_counts__init(&parts->counts);
     parts->pool.spec = &parts->spec;
     parts->pool.counts = &parts->counts;
+    ipam__v1__pool_counts__init(&parts->ipv4);
+    ipam__v1__pool_counts__init(&parts->ipv6);
     parts->pool.state = IPAM__V1__POOL_STATE__READY;
     parts->spec.name = (char *)(uintptr_t)name;
     parts->spec.generation = 1;
@@ -212,13 +214,50 @@ static void orphans_are_named_and_not_listed(void **state)
     parts.excluded[0] = (char *)(uintptr_t) "10.0.0.2";
     parts.spec.excluded = parts.excluded;
     parts.spec.n_excluded = 1;
-    parts.counts.orphaned = 2;
+    parts.counts.orphaned = parts.ipv4.orphaned = 2;
+    parts.pool.ipv4 = &parts.ipv4;
     json_t *object = written(*state, &parts);
     assert_string_equal(
         message_of(object, "Ready"),
         "Pool has 12 available addresses; 2 claims keep addresses that the pool no longer has: 10.0.0.2/32 "
         "(api-vip), 10.0.0.77/32 (web-vip)");
     assert_int_equal(json_array_size(status_get(object, "status", "allocations")), 1);
+    json_decref(object);
+}
+
+/* The count is of owners, the message of claims: both of a dual VIP are named. */
+static void orphans_of_a_dual_vip_are_one_owner_and_two_claims(void **state)
+{
+    struct pool_parts parts;
+    give(*state, "web-vip", "", "p", "10.9.0.1/32");
+    give(*state, "web-vip", "", "p", "2001:db8::1/128");
+    make_pool(&parts, "p", "10.0.0.0/28", 0, 14);
+    parts.counts.orphaned = parts.ipv4.orphaned = parts.ipv6.orphaned = 1;
+    parts.pool.ipv4 = &parts.ipv4;
+    parts.pool.ipv6 = &parts.ipv6;
+    json_t *object = written(*state, &parts);
+    assert_string_equal(message_of(object, "Ready"),
+                        "Pool has 14 available addresses; 2 claims keep addresses that the pool no longer has: "
+                        "10.9.0.1/32 (web-vip), 2001:db8::1/128 (web-vip)");
+    assert_int_equal(json_integer_value(status_get(object, "status", "orphaned")), 1);
+    json_decref(object);
+}
+
+/* Recreated with a spec that is refused: none is in force, and the addresses may well lie in the range that it asks for. */
+static void rejected_pool_without_a_spec_in_force_names_the_claims_that_it_keeps(void **state)
+{
+    struct pool_parts parts;
+    give(*state, "web-vip", "", "p", "10.0.0.1/32");
+    make_pool(&parts, "p", "10.0.0.0/28", 0, 0);
+    parts.pool.state = IPAM__V1__POOL_STATE__REJECTED;
+    parts.pool.reason = (char *)(uintptr_t) "INVALID_POOL_SPEC";
+    parts.pool.message = (char *)(uintptr_t) "invalid pool spec: x; write y";
+    parts.counts.orphaned = parts.ipv4.orphaned = 1;
+    parts.pool.ipv4 = &parts.ipv4;
+    json_t *object = written(*state, &parts);
+    assert_condition(object, "Ready", "False", "InvalidPoolSpec",
+                     "invalid pool spec: x; write y; 1 claim keeps an address that the pool no longer has: 10.0.0.1/32 "
+                     "(web-vip)");
     json_decref(object);
 }
 
@@ -387,6 +426,8 @@ int main(void)
         TEST(rejected_edit_says_what_stays_in_force),
         TEST(draining_pool_is_terminating),
         TEST(orphans_are_named_and_not_listed),
+        TEST(orphans_of_a_dual_vip_are_one_owner_and_two_claims),
+        TEST(rejected_pool_without_a_spec_in_force_names_the_claims_that_it_keeps),
         TEST(paused_and_clipped_pools_say_so),
         TEST(addresses_behind_large_exclusions_are_listed),
         TEST(counts_fit_the_definition),

@@ -99,12 +99,13 @@ static void random_pool(struct arena *arena, struct pool_record *pool)
         .rejected = {.uid = ""},
         .created_at = random_time(),
     };
+    pool->has_spec = pool->spec.cidrs.count > 0 || pool->spec.addresses.count > 0;
     if (pool->state != POOL_REJECTED)
         return;
     pool->reason = (enum ipam_reason)(1 + below(LAST_REASON));
     pool->has_rejected = true;
     pool->rejected = random_spec(arena);
-    pool->has_spec = below(2);
+    pool->has_spec = pool->has_spec && below(2);
     if (!pool->has_spec)
         pool->spec = (struct pool_spec){.uid = ""};
 }
@@ -274,7 +275,7 @@ static void assert_message_packs_to(const struct change *change, struct arena *a
         message.pool = record_pool_message(&view, arena);
         message.pool->counts = message.pool->ipv4 = message.pool->ipv6 = NULL;
     } else {
-        struct claim_view view = {.record = change->claim};
+        struct claim_view view = {.record = change->claim, .lies_in = ""};
         message.entity_case = IPAM__V1__CHANGE__ENTITY_CLAIM;
         message.claim = record_claim_message(&view, arena);
         add_boot(change->claim.cooling, message.claim->cooling);

@@ -147,6 +147,61 @@ static void advice_that_ipamd_gives_is_not_given_twice(void **state)
     json_decref(object);
 }
 
+#define IN_USE(address, holder) "address in use: " address " is held by " holder
+
+static void assert_bound_says(struct fixture *fixture, json_t *object, const char *message)
+{
+    char start[200] = "";
+    write_vip(fixture, object);
+    snprintf(start, sizeof(start), "%.*s", (int)strlen(message), message_of(object, "Bound"));
+    assert_string_equal(start, message);
+    assert_string_equal(message_of(object, "Bound") + strlen(message),
+                        "; ask for another address, or release it first");
+}
+
+/* ipamd records nothing of those that go on waiting while an address goes from hand to hand. */
+static void waiting_vip_names_who_has_its_address_now(void **state)
+{
+    json_t *object = object_of("a", AUTO, NULL);
+    give(*state, "first", "", "p", "10.0.0.9/32");
+    let_wait_for(*state, "a", "10.0.0.9", false, IN_USE("10.0.0.9", "ProxyVIP/first"));
+    assert_bound_says(*state, object, IN_USE("10.0.0.9", "ProxyVIP/first"));
+    give_back(*state, "first", IPAM_IPV4);
+    give(*state, "Node/second", "", "", "10.0.0.9/32");
+    assert_bound_says(*state, object, IN_USE("10.0.0.9", "Node/second"));
+    json_decref(object);
+}
+
+static void waiting_pair_names_the_address_that_is_in_its_way(void **state)
+{
+    json_t *object = object_of("a", DUAL, NULL);
+    let_wait_for(*state, "a", "10.0.0.9", true, IN_USE("10.0.0.9", "ProxyVIP/gone"));
+    let_wait_for(*state, "a", "2001:db8::9", true, IN_USE("10.0.0.9", "ProxyVIP/gone"));
+    give(*state, "six", "", "p", "2001:db8::9/128");
+    assert_bound_says(*state, object, IN_USE("2001:db8::9", "ProxyVIP/six"));
+    give(*state, "four", "", "p", "10.0.0.9/32");
+    assert_bound_says(*state, object, IN_USE("10.0.0.9", "ProxyVIP/four"));
+    json_decref(object);
+}
+
+static void claims_that_wait_for_an_address_are_found_by_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ipam_addr address;
+    ipam_addr_parse("10.0.0.9", &address, NULL);
+    assert_null(claims_waiting(fixture->claims, &address));
+    let_wait_for(fixture, "a", "10.0.0.9/32", false, "");
+    let_wait_for(fixture, "b", "10.0.0.10", false, "");
+    let_wait_for(fixture, "c", "10.0.0.9", false, "");
+    give(fixture, "d", "", "p", "10.0.0.9/32");
+    const struct claim *claim = claims_waiting(fixture->claims, &address);
+    assert_string_equal(claim->name, "a");
+    assert_string_equal(claims_waiting_next(claim)->name, "c");
+    assert_null(claims_waiting_next(claims_waiting_next(claim)));
+    give_back(fixture, "a", IPAM_IPV4);
+    assert_string_equal(claims_waiting(fixture->claims, &address)->name, "c");
+}
+
 static void
 events_outlive_the_claim(void **state) /* they are shown after the write, and the claim may have changed by then */
 {
@@ -394,6 +449,9 @@ int main(void)
         TEST(waiting_vip_says_why_and_what_to_do),
         TEST(only_a_pause_may_be_told_later_and_only_when_no_address_goes),
         TEST(advice_that_ipamd_gives_is_not_given_twice),
+        TEST(waiting_vip_names_who_has_its_address_now),
+        TEST(waiting_pair_names_the_address_that_is_in_its_way),
+        TEST(claims_that_wait_for_an_address_are_found_by_it),
         TEST(events_outlive_the_claim),
         TEST(losing_the_address_clears_it_and_moves_the_transition_time),
         TEST(another_address_keeps_the_transition_time),

@@ -38,6 +38,21 @@ static void check_cooling(const struct engine *engine, const struct claim *claim
     REQUIRE(!cooling->heap_index || engine->heap[(cooling->heap_index - 1) / 2]->cooling->ends <= cooling->ends);
 }
 
+/* A half that an address's holder blocks stands there and has a place. */
+static void check_watched(const struct engine *engine, const struct wait *wait, const struct refusal *refusal)
+{
+    const struct rank_node *node = &wait->at_address;
+    bool held = refusal->reason == IPAM_REASON_ADDRESS_IN_USE || refusal->reason == IPAM_REASON_ADDRESS_COOLING;
+    bool blocked = held && refusal->family == wait->claim->family;
+
+    REQUIRE(!engine->changed);
+    REQUIRE(!blocked || wait->watched);
+    REQUIRE(blocked == (wait->watched && node->rank == &wait->watched->blocked));
+    REQUIRE(!wait_peer(wait) || !wait->watched || node->rank);
+    REQUIRE(!node->rank || rank_after(node->rank, node->since - 1) == node);
+    REQUIRE(!blocked || rank_position(node) <= node->rank->root->size);
+}
+
 /* On the lists where what blocks it has it found, and not to be granted. */
 static void check_wait(const struct engine *engine, struct wait *wait)
 {
@@ -51,13 +66,13 @@ static void check_wait(const struct engine *engine, struct wait *wait)
     REQUIRE(!wait->dual || peer);
     REQUIRE(!peer || peer->claim->pool == wait->claim->pool);
     REQUIRE(!wait->pending);
-    REQUIRE(wait == lead || (!wait->list && !wait->mixed));
+    REQUIRE(wait == lead || (!wait->queue.rank && !wait->mixed));
     request_of_wait(lead, &request);
     REQUIRE(decide(engine, &request, grants, &refusal) < 0);
     REQUIRE(refusal.reason == wait->reason);
-    REQUIRE(!lead->list == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
-    REQUIRE(!lead->list || lead->list == &lead->claim->pool->fifo[wait_families(lead) - 1]);
-    REQUIRE(!lead->list || !lead->prev || lead->prev->since < lead->since);
+    REQUIRE(!lead->queue.rank == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
+    REQUIRE(!lead->queue.rank || lead->queue.rank == &lead->claim->pool->queues[wait_families(lead) - 1]);
+    check_watched(engine, wait, &refusal);
 }
 
 static void check_claim(struct engine *engine, struct claim *claim)
@@ -76,6 +91,8 @@ static void check_claim(struct engine *engine, struct claim *claim)
         REQUIRE(owner->active[claim->family] == claim);
     if (claim->state == CLAIM_BOUND)
         REQUIRE(!claim->pool || claim->pool->listed);
+    REQUIRE(claim->orphan == (claim->state == CLAIM_BOUND && claim->pool &&
+                              place_find(engine, NULL, claim->family, claim_number(claim)).pool != claim->pool));
     if (claim->state == CLAIM_WAITING)
         check_wait(engine, claim->wait);
 }
@@ -109,6 +126,23 @@ static void check_space(const struct pool *pool, unsigned int f)
     REQUIRE(space->free + bound + cooling == space->capacity);
 }
 
+/* Owners that wait, and that are orphaned, with both families. */
+static void check_owners(const struct engine *engine, const struct pool *pool)
+{
+    uint64_t wait = 0, orphaned = 0;
+
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
+        const struct claim *claim = claim_at(engine, i), *other;
+
+        if (!claim || claim->state == CLAIM_COOLING || claim->pool != pool || claim->family)
+            continue;
+        other = claim->owner->active[1];
+        wait += other && other->pool == pool && claim->state == CLAIM_WAITING && other->state == CLAIM_WAITING;
+        orphaned += other && other->pool == pool && claim->orphan && other->orphan;
+    }
+    REQUIRE(wait == pool->both_wait && orphaned == pool->both_orphaned);
+}
+
 static void check_pool(struct engine *engine, const struct pool *pool)
 {
     struct pool *other;
@@ -126,8 +160,9 @@ static void check_pool(struct engine *engine, const struct pool *pool)
     REQUIRE(!pool->has_rejected_plan || regions_overlap(engine, &pool->rejected_plan, pool, &other, &range));
     for (unsigned int f = 0; f < FAMILIES; f++)
         check_space(pool, f);
+    check_owners(engine, pool);
     for (const struct wait *wait = pool->waits; wait; wait = wait->pool_next, waits++)
-        REQUIRE(!wait->pool_next || wait->since < wait->pool_next->since);
+        REQUIRE(wait->claim->pool == pool && (!wait->pool_next || wait->pool_next->pool_prev == wait));
     REQUIRE(waits == pool->families[0].waiting + pool->families[1].waiting);
 }
 

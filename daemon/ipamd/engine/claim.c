@@ -2,8 +2,26 @@
 
 /* ---- From state to state ---- */
 
+void claim_set_orphan(struct claim *claim, bool orphan)
+{
+    const struct claim *other = claim->owner->active[!claim->family];
+
+    if (claim->orphan == orphan)
+        return;
+    claim->orphan = orphan;
+    if (other && other->orphan && other->pool == claim->pool)
+        claim->pool->both_orphaned += orphan ? 1 : (uint64_t)-1;
+}
+
+static bool both_wait(const struct claim *claim)
+{
+    const struct claim *other = claim->owner->active[!claim->family];
+
+    return other && other->state == CLAIM_WAITING && other->pool == claim->pool;
+}
+
 /* Adds `by` (1 or -1, modulo 2^64) where the claim counts. */
-static void claim_count(struct engine *engine, const struct claim *claim, struct pool *in, uint64_t by)
+static void claim_count(struct engine *engine, struct claim *claim, struct pool *in, uint64_t by)
 {
     claim->owner->kind->n_claims += by;
     if (claim->state == CLAIM_COOLING) {
@@ -14,6 +32,8 @@ static void claim_count(struct engine *engine, const struct claim *claim, struct
         engine->n_waiting += by;
         if (claim->pool)
             claim->pool->families[claim->family].waiting += by;
+        if (claim->pool && both_wait(claim))
+            claim->pool->both_wait += by;
     } else {
         engine->n_bound += by;
         if (in)
@@ -22,6 +42,7 @@ static void claim_count(struct engine *engine, const struct claim *claim, struct
             claim->pool->families[claim->family].through += by;
         if (claim->pool && claim->pool == in)
             in->families[claim->family].through_in += by;
+        claim_set_orphan(claim, by == 1 && claim->pool && claim->pool != in);
     }
 }
 
@@ -32,8 +53,8 @@ static struct place claim_place(const struct engine *engine, const struct claim 
 
 static void address_changed(struct engine *engine, const struct claim *claim)
 {
-    if (!RB_EMPTY(&engine->watchers[claim->family]))
-        waits_pend_address(engine, claim->family, claim_number(claim));
+    if (!RB_EMPTY(&engine->watches[claim->family]))
+        waits_address_changed(engine, claim->family, claim_number(claim));
 }
 
 /* Takes the claim out of all that its state put it into; `keeps`: all but the address. Gives back what is left of a

@@ -169,9 +169,9 @@ static void demand_of_wait(const struct wait *wait, struct request *request)
     request->demands[wait->claim->family] = (struct demand){
         .given = *wait->requested,
         .readable = wait->address.family != IPAM_FAMILY_NONE,
-        .hinted = wait->watching && !*wait->requested,
+        .hinted = wait->hint.family != IPAM_FAMILY_NONE,
         .address = wait->address,
-        .hint = wait->watched,
+        .hint = wait->hint,
         .text = wait->requested,
         .hint_text = wait->preferred,
     };

@@ -88,7 +88,7 @@ static void put_pools(const struct dump *dump, const struct engine *engine)
 
 /* ---- Claims ---- */
 
-static void put_claim(const struct dump *dump, struct engine *engine, struct claim *claim)
+static void put_claim(const struct dump *dump, struct claim *claim)
 {
     struct claim_record record;
     char address[IPAM_ADDR_TEXT_MAX] = "", requested[IPAM_ADDR_TEXT_MAX];
@@ -107,7 +107,7 @@ static void put_claim(const struct dump *dump, struct engine *engine, struct cla
             claim->cooling->ends);
     if (claim->state == CLAIM_WAITING) {
         put(dump, " preferred=%s dual=%d reason=%s", record.preferred, record.dual, ipam_reason_name(record.reason));
-        put(dump, " since=%" PRIu64 " position=%" PRIu64, record.waiting_since, wait_position(engine, claim->wait));
+        put(dump, " since=%" PRIu64 " position=%" PRIu64, record.waiting_since, wait_position(claim->wait));
         put(dump, " message=%s", record.message);
     }
     put(dump, "\n");
@@ -122,5 +122,5 @@ void engine_dump(struct engine *engine, void (*write)(void *user, const char *te
     put_pools(&dump, engine);
     for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i))
         if (claim_at(engine, i))
-            put_claim(&dump, engine, claim_at(engine, i));
+            put_claim(&dump, claim_at(engine, i));
 }

@@ -56,6 +56,7 @@ struct engine *engine_free(struct engine *engine)
     for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i))
         if (claim_at(engine, i))
             claim_free(engine, claim_at(engine, i));
+    watches_free(engine);
     for (unsigned int f = 0; f < FAMILIES; f++) {
         outsiders_free(&engine->outsiders[f]);
         free(engine->regions[f].items);

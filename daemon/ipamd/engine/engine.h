@@ -107,7 +107,8 @@ struct pool_counts {
     uint64_t capacity, allocated, available, cooling, excluded, orphaned, waiting;
 };
 
-/* A pool as seen now. `waiting` counts claims that name the pool; by family where a per-family count makes sense. */
+/* A pool as seen now. By family all counts are of claims or addresses; in `total` waiting and orphaned are of owners: one
+ * that waits, or is orphaned, with both families counts once. */
 struct pool_view {
     struct pool_record record;
     uint64_t revision; /* of its last change */
@@ -121,6 +122,7 @@ struct pool_view {
 /* A claim as seen now. */
 struct claim_view {
     struct claim_record record;
+    const char *lies_in;     /* the pool whose address it holds, whatever pool it was made through; "" for none */
     uint64_t revision;       /* of its last change */
     uint64_t queue_position; /* WAITING with POOL_EXHAUSTED: its place among those that ask the same pool for the same
                                 set of families for that reason; with ADDRESS_IN_USE or ADDRESS_COOLING: among those
@@ -148,8 +150,12 @@ struct apply_pool_result {
 /* Creates or edits a pool. Which addresses it means: pool_ranges.h. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
  *  - An empty uid stands for the recorded one.
  *  - A generation below the recorded one (both over 0), unless the uid differs (both not empty): STALE_GENERATION.
- *  - DRAINING: POOL_DRAINING, unless the uid differs from the recorded one, both not empty: then the pool was recreated; it
- *    takes the new uid and keeps id, created_at and claims, and draining ends (unless this very spec is refused).
+ *  - DRAINING: draining ends, whether the uid is the recorded one (it was deleted by mistake) or another (it was recreated).
+ *    The pool keeps id, created_at and claims and takes the spec as given. An owner of objects that are being deleted
+ *    (ipam-watcher) must not apply them.
+ *  - A refused spec that is remembered leaves the one before in force, unless that was the spec of a pool that is gone or
+ *    going: DRAINING, or of another uid, both not empty. Then no spec is in force: the pool gives no address, and claims
+ *    made through it keep theirs as orphans, until a spec is accepted.
  *  - The recorded spec (uid and generation included, lists in the same order) again: no change, and the same answer.
  *  - INVALID_POOL_SPEC quotes the entry that is wrong. So it is for an entry that has no address that can be a virtual IP
  *    (special.h), but not for the very spec that is in force.
@@ -157,9 +163,9 @@ struct apply_pool_result {
  *    that has a spec in force, REJECTED and DRAINING ones included.
  *  - The message of a READY pool is its warnings, "" when there are none.
  *  - Whenever a pool changes or goes, rejected pools are retried, then the queue is served: all in the same batch. A pool
- *    that had a spec in force and is rejected keeps it in force (state REJECTED, still serving).
+ *    that is rejected with a spec in force goes on serving by that (state REJECTED).
  * Checked in this order: INVALID_POOL_SPEC for what is never remembered (a name that is no DNS-1123 subdomain, a uid or an
- * entry that is too long or not printable UTF-8, too many entries, a reuse delay too long), STALE_GENERATION, POOL_DRAINING,
+ * entry that is too long or not printable UTF-8, too many entries, a reuse delay too long), STALE_GENERATION,
  * INVALID_POOL_SPEC for the rest (neither cidrs nor addresses, unreadable entries in the order cidrs, addresses, excluded,
  * capacity, entries without a virtual IP), POOL_OVERLAP.
  */
@@ -264,7 +270,9 @@ struct allocate_args {
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
  * holds up nobody else. So no grantable claim ever waits. The claim granted has the uid of the one that waited. Then each waiting claim whose reason is now another one is
  * recorded with it and the message of now, in order of waiting_since, a dual pair as IPv4, IPv6, both with the one reason.
- * So the reason recorded is always the one that deciding anew would give; its message may have aged. */
+ * So the reason recorded is always the one that deciding anew would give. The message recorded is of that moment, and who
+ * has an address or how full a pool is may have changed since: in a claim_view it is made anew. Who still waits for an
+ * address that goes from hand to hand has no change of its own. */
 int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const struct allocate_args *args,
                     struct claim_views *ret, struct ipam_error *reterr);
 
@@ -298,8 +306,9 @@ int engine_claims_of(struct engine *engine, const char *kind, const char *name, 
                      struct claim_views *ret, struct ipam_error *reterr);
 
 struct claim_filter {
-    const char *pool, *kind; /* "" for any */
-    enum claim_state state;  /* 0: WAITING and BOUND; CLAIM_COOLING must be asked for */
+    const char *pool;       /* "" for any; claims made through it, and all whose address lies in it */
+    const char *kind;       /* "" for any */
+    enum claim_state state; /* 0: WAITING and BOUND; CLAIM_COOLING must be asked for */
     const struct ipam_addr
         *address; /* NULL for any; BOUND or COOLING claim of this address, then `state` 0 means both */
 };

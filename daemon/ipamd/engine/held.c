@@ -157,7 +157,7 @@ void held_take(struct engine *engine, const struct place *place, struct claim *c
 static bool pool_has_queue(const struct pool *pool)
 {
     for (unsigned int i = 0; i < FAMILY_SET_DUAL; i++)
-        if (pool->fifo[i].count)
+        if (pool->queues[i].root)
             return true;
     return false;
 }
@@ -182,7 +182,7 @@ void held_give(struct engine *engine, const struct place *place, struct claim *c
 
 /* ---- A pool's addresses change ---- */
 
-static void count_inside(struct pool *pool, const struct claim *claim, uint64_t by)
+static void count_inside(struct pool *pool, struct claim *claim, uint64_t by)
 {
     struct pool_family *family = &pool->families[claim->family];
 
@@ -191,8 +191,10 @@ static void count_inside(struct pool *pool, const struct claim *claim, uint64_t 
         return;
     }
     family->allocated += by;
-    if (claim->pool == pool)
-        family->through_in += by;
+    if (claim->pool != pool)
+        return;
+    family->through_in += by;
+    claim_set_orphan(claim, by != 1);
 }
 
 /* Held addresses that are in the new plan too go to their new place, the others outside. */

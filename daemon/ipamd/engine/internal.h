@@ -7,6 +7,7 @@
 #define IPAMD_ENGINE_INTERNAL_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <bsd/sys/tree.h>
@@ -133,6 +134,24 @@ void space_give(struct space *space, uint64_t index);
 /* The holder with the lowest index from *index on, which moves past it; NULL: no more. */
 struct claim *space_next(const struct space *space, uint64_t *index);
 
+/* ---- rank.c: what waits, by age: who is next, and who has which place, each in O(log n) ---- */
+
+struct rank_node {
+    struct rank *rank; /* that it stands in, or NULL */
+    struct rank_node *left, *right;
+    uint64_t since;
+    size_t size; /* of the subtree */
+};
+
+struct rank {
+    struct rank_node *root;
+};
+
+void rank_insert(struct rank *rank, struct rank_node *node, uint64_t since); /* no two have the same `since` */
+void rank_remove(struct rank_node *node);
+struct rank_node *rank_after(const struct rank *rank, uint64_t since); /* the first after `since`, or NULL */
+uint64_t rank_position(const struct rank_node *node);                  /* from 1 */
+
 /* ---- objects ---- */
 
 struct pool;
@@ -145,28 +164,36 @@ struct cooling {
     uint32_t delay, heap_index;
 };
 
-struct wait_list {
-    struct wait *first, *last;
-    size_t count;
-    bool numbered; /* each member's position is right */
-};
-
-/* The part of a claim that only waiting ones need. A dual pair is on the lists of blocked requests by its IPv4 half. */
+/* The part of a claim that only waiting ones need. A dual pair stands in the pool's queue by its IPv4 half, its lead. */
 struct wait {
     struct claim *claim;
-    uint64_t since; /* revision */
-    char *requested, *preferred, *message;
+    uint64_t since;                        /* revision */
+    char *requested, *preferred, *message; /* message: as recorded; what is shown is made anew */
     enum ipam_reason reason;
-    bool dual, mixed, watching, pending;
+    bool dual, mixed, pending;
     struct ipam_addr address;             /* requested, if it can be read */
-    struct ipam_addr watched;             /* requested, else preferred, if it can be read */
+    struct ipam_addr hint;                /* preferred, if nothing is requested and it can be read */
+    struct watched *watched;              /* that address, or NULL */
     struct wait *pool_prev, *pool_next;   /* all of the pool */
-    struct wait *prev, *next;             /* of `list` */
-    struct wait_list *list;               /* the pool's queue that it stands in, or NULL */
+    struct rank_node queue;               /* in one of the pool's queues, or in none */
+    struct rank_node at_address;          /* in one of `watched`, or in none */
     struct wait *mixed_prev, *mixed_next; /* with `mixed` */
-    uint64_t position;                    /* when list->numbered */
-    RB_ENTRY(wait) node;                  /* with `watching` */
     RB_ENTRY(wait) pending_node;          /* with `pending` */
+};
+
+/* An address that waiting claims name. Each stands where what happens to the address can change what is decided for it;
+ * one that only its pool can help stands nowhere. */
+struct watched {
+    RB_ENTRY(watched) node;
+    addr_value number;
+    uint8_t family;
+    size_t refs;                 /* waiting claims that name it */
+    struct rank blocked;         /* refused because another claim has it, all with the same reason */
+    struct rank hoping;          /* refused for something else, but would take it at once if it were free */
+    struct rank pairs;           /* halves of pairs that are refused for something else */
+    struct rank kept;            /* without a pool, refused because it is no address for them */
+    struct watched *prev, *next; /* with `changed` */
+    bool changed;                /* who has it is another one than when `blocked` was last looked at */
 };
 
 struct claim {
@@ -183,7 +210,8 @@ struct claim {
     };
     uint32_t slot; /* in engine->ids */
     uint8_t family, state;
-    bool asked; /* BOUND, COOLING: the owner asked for this address */
+    bool asked;  /* BOUND, COOLING: the owner asked for this address */
+    bool orphan; /* BOUND: does not lie in the pool that it was made through */
 };
 
 struct kind {
@@ -228,10 +256,11 @@ struct pool {
     struct plan aside_plan; /* of record.spec, when set aside: pool.c; until pools_settle_loaded */
     bool aside;
     struct pool_family families[FAMILIES];
-    struct wait_list fifo[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
-    struct wait *waits, *waits_last;        /* all, by since */
-    struct wait *mixed;                     /* dual ones that need more than any address of each family */
-    bool gained;                            /* stands in engine->gained */
+    uint64_t both_wait, both_orphaned;   /* owners whose claims of both families do */
+    struct rank queues[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
+    struct wait *waits;                  /* all, in no order */
+    struct wait *mixed;                  /* dual ones that need more than any address of each family */
+    bool gained;                         /* stands in engine->gained */
 };
 
 struct region { /* one usable span of a pool */
@@ -251,7 +280,7 @@ struct outsider { /* a held address that lies in no pool */
 };
 
 RB_HEAD(outsiders, outsider);
-RB_HEAD(watchers, wait);
+RB_HEAD(watches, watched);
 RB_HEAD(pendings, wait);
 
 struct pool_vector {
@@ -283,7 +312,8 @@ struct engine {
     struct claim **heap; /* cooling, the first to end on top */
     size_t n_heap, heap_capacity;
 
-    struct watchers watchers[FAMILIES];
+    struct watches watches[FAMILIES];
+    struct watched *changed;    /* the first of them */
     struct pendings pending;    /* to be decided on anew, by since */
     struct pool_vector gained;  /* have free space that they had not, and a queue */
     struct pool_vector drained; /* perhaps to be removed */
@@ -367,6 +397,9 @@ struct claim *claim_put(struct engine *engine, const struct target *target, cons
                         uint64_t revision);
 void claim_free(struct engine *engine, struct claim *claim);
 
+/* Counts it, and its owner once. */
+void claim_set_orphan(struct claim *claim, bool orphan);
+
 static inline addr_value claim_number(const struct claim *claim)
 {
     return (addr_value)claim->addr_hi << 64 | claim->addr_lo;
@@ -408,22 +441,28 @@ void pool_vector_remove(struct pool_vector *vector, const struct pool *pool);
 void wait_start(struct engine *engine, struct claim *claim, const struct claim_record *record);
 struct wait *wait_stop(struct engine *engine, struct claim *claim); /* the caller frees it */
 void wait_free(struct wait *wait);
+void watches_free(struct engine *engine);        /* when nothing waits any more */
 struct wait *wait_peer(const struct wait *wait); /* the other half of a dual pair, or NULL */
 struct wait *wait_lead(struct wait *wait);       /* the half that stands on lists */
 unsigned int wait_families(const struct wait *wait);
 void wait_pend(struct engine *engine, struct wait *wait); /* to be decided on anew */
-void wait_unlist(struct engine *engine, struct wait *wait);
-void wait_enlist(struct engine *engine, struct wait *wait, enum ipam_reason reason); /* it has been decided on */
+struct refusal;
+/* It has been decided on: puts it where what blocks it has it woken. NULL: it could be granted, and will be woken anyhow. */
+void wait_enlist(struct engine *engine, struct wait *wait, const struct refusal *refusal);
+struct wait *wait_in_queue(const struct rank_node *node); /* NULL is fine */
 void waits_pend_pool(struct engine *engine, struct pool *pool);
 void waits_pend_mixed(struct engine *engine, struct pool *pool);
 void waits_pend_span(struct engine *engine, unsigned int family,
-                     const struct span *span); /* that watch an address of it */
+                     const struct span *span); /* that name an address of it */
 void waits_pend_all(struct engine *engine);
-void waits_pend_address(struct engine *engine, unsigned int family, addr_value number);
-uint64_t wait_position(struct engine *engine, struct wait *wait);
-int watchers_compare(const struct wait *a, const struct wait *b);
+void waits_address_changed(struct engine *engine, unsigned int family, addr_value number);
+void waits_pend_served(struct engine *engine); /* the oldest at each changed address that is free */
+void waits_pend_next(struct engine *engine, const struct wait *refused); /* those after it at its free addresses */
+void waits_settle_addresses(struct engine *engine); /* whoever a changed address leaves elsewhere */
+uint64_t wait_position(struct wait *wait);
+int watches_compare(const struct watched *a, const struct watched *b);
 int pendings_compare(const struct wait *a, const struct wait *b);
-RB_PROTOTYPE(watchers, wait, node, watchers_compare)
+RB_PROTOTYPE(watches, watched, node, watches_compare)
 RB_PROTOTYPE(pendings, wait, pending_node, pendings_compare)
 
 /* ---- decide.c: pure reads ---- */

@@ -57,19 +57,25 @@ static bool state_wanted(const struct claim_filter *filter, const struct claim *
     return filter->address || claim->state != CLAIM_COOLING;
 }
 
-static bool claim_wanted(const struct claim_filter *filter, const struct claim *claim)
+static bool lies_in(const struct claim *claim, const struct pool *pool)
+{
+    return claim_holds(claim) && plan_index(&pool->plan.families[claim->family], claim_number(claim)) != PLAN_NOWHERE;
+}
+
+/* `pool`: that of the filter; NULL: there is none, and nothing is made through it or lies in it. */
+static bool claim_wanted(const struct claim_filter *filter, const struct pool *pool, const struct claim *claim)
 {
     return state_wanted(filter, claim) &&
-           (text_empty(filter->pool) || (claim->pool && !strcmp(claim->pool->name, filter->pool))) &&
+           (text_empty(filter->pool) || (pool && (claim->pool == pool || lies_in(claim, pool)))) &&
            (text_empty(filter->kind) || !strcmp(claim->owner->kind->text, filter->kind));
 }
 
-static void list_by_address(struct engine *engine, const struct claim_filter *filter, uint64_t after_id,
-                            struct arena *arena, struct claim_views *ret)
+static void list_by_address(struct engine *engine, const struct claim_filter *filter, const struct pool *pool,
+                            uint64_t after_id, struct arena *arena, struct claim_views *ret)
 {
     struct claim *claim = held_get(engine, family_index(filter->address->family), addr_number(filter->address));
 
-    if (claim && claim->id > after_id && claim_wanted(filter, claim))
+    if (claim && claim->id > after_id && claim_wanted(filter, pool, claim))
         ret->items[ret->count++] = claim_view_of(engine, claim, arena);
 }
 
@@ -81,6 +87,7 @@ static size_t smaller(size_t a, size_t b)
 void engine_claims_list(struct engine *engine, const struct claim_filter *filter, uint64_t after_id, size_t limit,
                         size_t scan, struct arena *arena, struct claim_views *ret, uint64_t *ret_last)
 {
+    const struct pool *pool = text_empty(filter->pool) ? NULL : pool_find(engine, filter->pool);
     size_t at = claims_after(engine, after_id);
     uint64_t last = after_id;
 
@@ -90,7 +97,7 @@ void engine_claims_list(struct engine *engine, const struct claim_filter *filter
     *ret_last = 0;
     if (filter->address) {
         if (limit && filter->address->family != IPAM_FAMILY_NONE)
-            list_by_address(engine, filter, after_id, arena, ret);
+            list_by_address(engine, filter, pool, after_id, arena, ret);
         return;
     }
     for (; at < engine->n_ids && scan && ret->count < limit; at = claims_next(engine, at)) {
@@ -100,7 +107,7 @@ void engine_claims_list(struct engine *engine, const struct claim_filter *filter
             continue;
         scan--;
         last = claim->id;
-        if (claim_wanted(filter, claim))
+        if (claim_wanted(filter, pool, claim))
             ret->items[ret->count++] = claim_view_of(engine, claim, arena);
     }
     while (at < engine->n_ids && !claim_at(engine, at))

@@ -113,11 +113,9 @@ uint64_t pool_claims(const struct pool *pool)
 
 /* ---- From state to state ---- */
 
-/* A DRAINING pool with a reason has lost its addresses to an older one. */
 static bool record_in_force(const struct pool_record *record)
 {
-    return record->state != POOL_REMOVED && record->has_spec &&
-           !(record->state == POOL_DRAINING && record->reason != IPAM_REASON_NONE);
+    return record->state != POOL_REMOVED && record->has_spec;
 }
 
 static int pool_damaged(const struct pool_record *record, const struct ipam_error *why, struct ipam_error *reterr)

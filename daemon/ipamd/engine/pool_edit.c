@@ -28,6 +28,12 @@ static const struct pool_spec *newest_spec(const struct pool *pool)
     return pool->record.has_rejected ? &pool->record.rejected : &pool->record.spec;
 }
 
+/* Of which object it is, and no address. */
+static struct pool_spec spec_identity(const struct pool_spec *spec)
+{
+    return (struct pool_spec){.uid = spec->uid, .generation = spec->generation};
+}
+
 /* ---- Rejected pools, again ---- */
 
 int pools_older_first(const void *a, const void *b)
@@ -102,6 +108,7 @@ void pools_retry_rejected(struct engine *engine)
 /* It has nothing in force from here on. */
 static void record_aside(struct engine *engine, const struct pool *pool)
 {
+    const struct pool_spec *newest = newest_spec(pool);
     struct pool_record record = pool->record;
     struct ipam_error error;
     struct pool *other;
@@ -111,16 +118,15 @@ static void record_aside(struct engine *engine, const struct pool *pool)
         overlap_error(pool->name, other, &range, &error);
     else
         plan_check_capacity(pool->name, &pool->aside_plan, &error);
-    if (record.state == POOL_DRAINING || !record.has_rejected) {
-        record.reason = error.reason;
+    record.has_spec = false;
+    record.spec = spec_identity(newest);
+    if (!record.has_rejected)
         record.message = error.message;
-    }
-    if (record.state != POOL_DRAINING) {
-        record.rejected = *newest_spec(pool);
+    if (record.state == POOL_READY) {
         record.state = POOL_REJECTED;
+        record.reason = error.reason;
         record.has_rejected = true;
-        record.has_spec = false;
-        record.spec = (struct pool_spec){.uid = ""};
+        record.rejected = *newest;
     }
     emit_pool(engine, &record);
 }
@@ -159,6 +165,7 @@ struct application {
     struct pool *pool;     /* NULL: new */
     struct pool_spec spec; /* as given, with the uid that it means */
     bool unchanged;
+    bool ends_spec; /* the spec in force was that of a pool that is gone or going: if this one is refused, none is */
 };
 
 static const char *known(const char *text)
@@ -180,17 +187,13 @@ static int check_standing(struct application *application, struct ipam_error *re
     if (!*spec->uid)
         spec->uid = newest->uid;
     recreated = *newest->uid && strcmp(spec->uid, newest->uid);
+    application->ends_spec = pool->record.has_spec && (recreated || pool->record.state == POOL_DRAINING);
+    application->unchanged = pool->record.state != POOL_DRAINING && specs_equal(spec, newest);
     if (!recreated && spec->generation > 0 && spec->generation < newest->generation)
         return ipam_error_set(reterr, IPAM_REASON_STALE_GENERATION,
                               "stale generation: %s has generation %lld already, this is %lld; "
                               "apply the newest",
                               pool->name, (long long)newest->generation, (long long)spec->generation);
-    if (pool->record.state == POOL_DRAINING && !recreated)
-        return ipam_error_set(reterr, IPAM_REASON_POOL_DRAINING,
-                              "pool draining: %s is being deleted and goes with its last claim; "
-                              "apply it again once it is gone",
-                              pool->name);
-    application->unchanged = pool->record.state != POOL_DRAINING && specs_equal(spec, newest);
     return 0;
 }
 
@@ -237,9 +240,10 @@ static struct pool_record record_base(const struct engine *engine, const struct 
         return record;
     record.id = pool->record.id;
     record.created_at = pool->record.created_at;
-    record.has_spec = pool->in_force;
-    if (pool->in_force)
+    if (pool->record.has_spec && !application->ends_spec) {
+        record.has_spec = true;
         record.spec = pool->record.spec;
+    }
     return record;
 }
 
@@ -299,7 +303,7 @@ static int apply(struct engine *engine, struct application *application, struct 
     struct claim **stranded = NULL;
     size_t n_stranded = 0;
     struct ipam_error error;
-    struct plan plan;
+    struct plan plan, none = {0};
 
     if (text_check_pool(args->name, &args->spec, reterr) < 0)
         return -1;
@@ -315,6 +319,8 @@ static int apply(struct engine *engine, struct application *application, struct 
             *reterr = error;
             return -1;
         }
+        if (application->ends_spec)
+            stranded = find_stranded(application->pool, &none, arena, &n_stranded);
         if (!application->unchanged)
             apply_rejected(engine, application, &error);
     } else {
@@ -346,18 +352,16 @@ int engine_apply_pool(struct engine *engine, const struct engine_ctx *ctx, const
 
 /* ---- Delete ---- */
 
+/* Which object it was stays known, also when no spec of it is in force. */
 static void emit_end(struct engine *engine, const struct pool *pool, enum pool_state state)
 {
     struct pool_record record = pool->record;
 
+    if (!record.has_spec)
+        record.spec = spec_identity(newest_spec(pool));
     record.state = state;
-    if (pool->in_force || state == POOL_REMOVED) {
-        record.reason = IPAM_REASON_NONE;
-        record.message = "";
-    } else {
-        record.has_spec = true; /* for the record only: the reason says that it is not in force */
-        record.spec = *newest_spec(pool);
-    }
+    record.reason = IPAM_REASON_NONE;
+    record.message = "";
     record.has_rejected = false;
     record.rejected = (struct pool_spec){.uid = ""};
     emit_pool(engine, &record);
@@ -394,9 +398,8 @@ static int delete_pool(struct engine *engine, const struct delete_pool_args *arg
     ret->claims = pool_claims(pool);
     if (ret->claims && args->only_if_unused) {
         ipam_error_set(reterr, IPAM_REASON_POOL_IN_USE,
-                       "pool in use: %s has %llu bound claims; release them first, or delete it "
-                       "without only_if_unused and let it drain",
-                       pool->name, (unsigned long long)ret->claims);
+                       "pool in use: %s has %llu bound claim%s; release %s first, or let the pool drain", pool->name,
+                       (unsigned long long)ret->claims, ret->claims == 1 ? "" : "s", ret->claims == 1 ? "it" : "them");
         ipam_error_add(reterr, "pool", pool->name);
         return -1;
     }

@@ -14,12 +14,14 @@ static struct wait *pool_next(const struct pool *pool, uint64_t since)
     struct wait *first = NULL;
 
     for (unsigned int families = 1; families <= FAMILY_SET_DUAL; families++) {
-        struct wait *wait = pool->fifo[families - 1].first;
+        const struct rank *queue = &pool->queues[families - 1];
+        struct wait *wait;
 
         if (!has_free(pool, families))
             continue;
-        while (wait && (wait->mixed || wait->since <= since))
-            wait = wait->next;
+        wait = wait_in_queue(rank_after(queue, since));
+        while (wait && wait->mixed)
+            wait = wait_in_queue(rank_after(queue, wait->since));
         if (wait && (!first || wait->since < first->since))
             first = wait;
     }
@@ -77,24 +79,12 @@ static void wait_record(struct engine *engine, const struct request *request, co
             half_record(engine, owner->active[f], refusal->reason, error.message);
 }
 
-/* Who has the address now is to be shown; how full a pool is changes too often for that. */
-static bool names_another(const struct wait *wait, const struct refusal *refusal)
-{
-    const struct wait *peer = wait_peer(wait);
-    struct ipam_error error;
-
-    if (refusal->reason != IPAM_REASON_ADDRESS_IN_USE)
-        return false;
-    refusal_error(refusal, &error);
-    return strcmp(wait->message, error.message) != 0 || (peer && strcmp(peer->message, error.message) != 0);
-}
-
 /* The halves of a pair can differ, when one has just lost or found the other. */
-static bool reason_differs(const struct wait *wait, const struct refusal *refusal)
+static bool reason_differs(const struct wait *wait, enum ipam_reason reason)
 {
     const struct wait *peer = wait_peer(wait);
 
-    return wait->reason != refusal->reason || (peer && peer->reason != refusal->reason) || names_another(wait, refusal);
+    return wait->reason != reason || (peer && peer->reason != reason);
 }
 
 /* Puts the wait where what blocks it has it woken; a reason of its own is recorded first, if it may be. */
@@ -102,23 +92,23 @@ static void wait_place(struct engine *engine, struct wait *wait, bool record)
 {
     struct grant grants[FAMILIES];
     struct request request;
-    struct refusal refusal = {0};
+    struct refusal refusal;
     struct claim *claim = wait->claim;
+    bool refused;
 
     request_of_wait(wait, &request);
-    if (!decide(engine, &request, grants, &refusal))
-        assert(!record); /* those that can be granted have been */
-    else if (record && reason_differs(wait, &refusal))
+    refused = decide(engine, &request, grants, &refusal) < 0;
+    assert(refused || !record); /* those that can be granted have been */
+    if (record && reason_differs(wait, refusal.reason))
         wait_record(engine, &request, &refusal);
-    wait_enlist(engine, claim->wait, refusal.reason);
+    wait_enlist(engine, claim->wait, refused ? &refusal : NULL);
 }
 
 void queue_settle(struct engine *engine)
 {
     struct wait *wait;
 
-    if (RB_EMPTY(&engine->pending))
-        return;
+    waits_settle_addresses(engine);
     while ((wait = RB_MIN(pendings, &engine->pending)))
         wait_place(engine, wait, false);
 }
@@ -132,14 +122,18 @@ void queue_serve(struct engine *engine)
     struct wait *wait;
     uint64_t since = 0;
 
-    if (RB_EMPTY(&engine->pending) && !engine->gained.count)
+    if (RB_EMPTY(&engine->pending) && !engine->gained.count && !engine->changed)
         return;
+    waits_pend_served(engine);
     while ((wait = queue_next(engine, since))) {
         since = wait->since;
         request_of_wait(wait, &request);
         if (!decide(engine, &request, grants, &refusal))
             wait_grant(engine, &request, grants);
+        else
+            waits_pend_next(engine, wait);
     }
+    waits_settle_addresses(engine);
     while ((wait = RB_MIN(pendings, &engine->pending)))
         wait_place(engine, wait, true);
 }

@@ -83,19 +83,48 @@ static void claim_texts(const struct engine *engine, struct arena *arena, struct
         *texts[i] = text_of(engine, arena, *texts[i]);
 }
 
+/* Why it waits, as of now: who has the address and how full the pool is change too often to be recorded each time. */
+static void view_message(const struct engine *engine, const struct claim *claim, struct arena *arena,
+                         struct claim_record *ret)
+{
+    struct grant grants[FAMILIES];
+    struct request request;
+    struct refusal refusal;
+    struct ipam_error error;
+
+    request_of_wait(claim->wait, &request);
+    if (!decide(engine, &request, grants, &refusal))
+        return;
+    refusal_error(&refusal, &error);
+    ret->message = arena_strdup(arena, error.message);
+}
+
+static const char *lies_in(const struct engine *engine, const struct claim *claim)
+{
+    struct place place = {0};
+
+    if (claim_holds(claim))
+        place = place_find(engine, claim->pool, claim->family, claim_number(claim));
+    return place.pool ? place.pool->name : "";
+}
+
 struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena)
 {
     struct claim_view view = {.revision = claim->revision};
     char text[IPAM_ADDR_TEXT_MAX];
 
     claim_record_of(claim, &view.record);
+    view.lies_in = lies_in(engine, claim);
     if (claim->state == CLAIM_COOLING)
         view.record.cooling = cooling_record_of(engine, claim, arena_alloc(arena, sizeof(*view.record.cooling)));
-    if (claim->state == CLAIM_WAITING)
-        view.queue_position = wait_position(engine, claim->wait);
-    else if (claim->asked)
+    if (claim->state == CLAIM_WAITING) {
+        view.queue_position = wait_position(claim->wait);
+        view_message(engine, claim, arena, &view.record);
+    } else if (claim->asked) {
         view.record.requested = arena_strdup(arena, claim_requested(claim, text));
+    }
     claim_texts(engine, arena, &view.record);
+    view.lies_in = text_of(engine, arena, view.lies_in);
     return view;
 }
 
@@ -103,7 +132,7 @@ struct claim_view claim_view_last(struct engine *engine, struct arena *arena)
 {
     const struct changes *changes = engine->batch->changes;
     const struct change *last = &changes->items[changes->count - 1];
-    struct claim_view view = {.record = last->claim, .revision = last->revision};
+    struct claim_view view = {.record = last->claim, .revision = last->revision, .lies_in = ""};
 
     claim_texts(engine, arena, &view.record);
     return view;
@@ -158,7 +187,9 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static struct pool_counts counts_sum(const struct pool_counts *a, const struct pool_counts *b)
+/* Of the whole pool: an owner that waits, or is orphaned, with both families is one. */
+static struct pool_counts counts_of_both(const struct pool *pool, const struct pool_counts *a,
+                                         const struct pool_counts *b)
 {
     return (struct pool_counts){
         .capacity = a->capacity + b->capacity,
@@ -166,8 +197,8 @@ static struct pool_counts counts_sum(const struct pool_counts *a, const struct p
         .available = a->available + b->available,
         .cooling = a->cooling + b->cooling,
         .excluded = add_saturating(a->excluded, b->excluded),
-        .orphaned = a->orphaned + b->orphaned,
-        .waiting = a->waiting + b->waiting,
+        .orphaned = a->orphaned + b->orphaned - pool->both_orphaned,
+        .waiting = a->waiting + b->waiting - pool->both_wait,
     };
 }
 
@@ -177,7 +208,7 @@ struct pool_view pool_view_of(struct engine *engine, struct pool *pool, struct a
 
     pool_counts_of(pool, 0, &view.ipv4);
     pool_counts_of(pool, 1, &view.ipv6);
-    view.total = counts_sum(&view.ipv4, &view.ipv6);
+    view.total = counts_of_both(pool, &view.ipv4, &view.ipv6);
     view.clipped = clipped_of(engine, arena, &pool->plan.ranges);
     plan_warnings(&pool->plan, arena, &view.warnings);
     if (!engine->batch || !engine->batch->dry)

@@ -20,7 +20,7 @@ static const char *wrong_with_pool(struct engine *engine, const struct pool_reco
         return "a second pool of the same name";
     if (!pool && record->state == POOL_REMOVED)
         return "the end of a pool that is not there";
-    if ((record->state == POOL_READY || record->state == POOL_DRAINING) && !record->has_spec)
+    if (record->state == POOL_READY && !record->has_spec)
         return "a pool without a spec";
     if (record->has_rejected != (record->state == POOL_REJECTED))
         return "a rejected spec that does not go with the pool's state";

@@ -2,7 +2,7 @@
 
 #include "internal.h"
 
-RB_GENERATE(watchers, wait, node, watchers_compare)
+RB_GENERATE(watches, watched, node, watches_compare)
 RB_GENERATE(pendings, wait, pending_node, pendings_compare)
 
 int pendings_compare(const struct wait *a, const struct wait *b)
@@ -10,14 +10,9 @@ int pendings_compare(const struct wait *a, const struct wait *b)
     return (a->since > b->since) - (a->since < b->since);
 }
 
-/* By address, then by age. */
-int watchers_compare(const struct wait *a, const struct wait *b)
+int watches_compare(const struct watched *a, const struct watched *b)
 {
-    addr_value left = addr_number(&a->watched), right = addr_number(&b->watched);
-
-    if (left != right)
-        return left < right ? -1 : 1;
-    return (a->since > b->since) - (a->since < b->since);
+    return (a->number > b->number) - (a->number < b->number);
 }
 
 /* ---- Dual pairs ---- */
@@ -44,33 +39,83 @@ unsigned int wait_families(const struct wait *wait)
     return wait_peer(wait) ? FAMILY_SET_DUAL : FAMILY_BIT(family_at(wait->claim->family));
 }
 
-/* ---- Lists of blocked requests, by age ---- */
+/* ---- Addresses that are waited for ---- */
 
-static void list_insert(struct wait_list *list, struct wait *wait)
+static struct watched *watched_find(struct engine *engine, unsigned int family, addr_value number)
 {
-    struct wait *after = list->last;
+    struct watched key = {.number = number};
 
-    while (after && after->since > wait->since)
-        after = after->prev;
-    list->numbered = list->numbered && after == list->last;
-    wait->position = ++list->count; /* right if it is the last and all are */
-    wait->list = list;
-    wait->prev = after;
-    wait->next = after ? after->next : list->first;
-    *(after ? &after->next : &list->first) = wait;
-    *(wait->next ? &wait->next->prev : &list->last) = wait;
+    return RB_FIND(watches, &engine->watches[family], &key);
 }
 
-static void list_remove(struct wait *wait)
+static struct watched *watched_get(struct engine *engine, const struct ipam_addr *address)
 {
-    struct wait_list *list = wait->list;
+    unsigned int family = family_index(address->family);
+    struct watched *watched = watched_find(engine, family, addr_number(address));
 
-    list->numbered = list->numbered && !wait->next;
-    *(wait->prev ? &wait->prev->next : &list->first) = wait->next;
-    *(wait->next ? &wait->next->prev : &list->last) = wait->prev;
-    list->count--;
-    wait->list = NULL;
+    if (!watched) {
+        watched = mem_zalloc(sizeof(*watched));
+        watched->number = addr_number(address);
+        watched->family = (uint8_t)family;
+        RB_INSERT(watches, &engine->watches[family], watched);
+    }
+    watched->refs++;
+    return watched;
 }
+
+static void changed_add(struct engine *engine, struct watched *watched)
+{
+    if (watched->changed)
+        return;
+    watched->changed = true;
+    watched->prev = NULL;
+    watched->next = engine->changed;
+    if (watched->next)
+        watched->next->prev = watched;
+    engine->changed = watched;
+}
+
+static void changed_remove(struct engine *engine, struct watched *watched)
+{
+    if (!watched->changed)
+        return;
+    watched->changed = false;
+    *(watched->prev ? &watched->prev->next : &engine->changed) = watched->next;
+    if (watched->next)
+        watched->next->prev = watched->prev;
+}
+
+static void watched_drop(struct engine *engine, struct watched *watched)
+{
+    if (!watched || --watched->refs)
+        return;
+    changed_remove(engine, watched);
+    RB_REMOVE(watches, &engine->watches[watched->family], watched);
+    free(watched);
+}
+
+void watches_free(struct engine *engine)
+{
+    struct watched *watched;
+
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        while ((watched = RB_ROOT(&engine->watches[f]))) {
+            RB_REMOVE(watches, &engine->watches[f], watched);
+            free(watched);
+        }
+}
+
+static struct wait *wait_at_address(const struct rank_node *node)
+{
+    return node ? (struct wait *)((char *)(uintptr_t)node - offsetof(struct wait, at_address)) : NULL;
+}
+
+struct wait *wait_in_queue(const struct rank_node *node)
+{
+    return node ? (struct wait *)((char *)(uintptr_t)node - offsetof(struct wait, queue)) : NULL;
+}
+
+/* ---- Pairs that more than any address of each family can help ---- */
 
 static void mixed_add(struct pool *pool, struct wait *wait)
 {
@@ -90,10 +135,14 @@ static void mixed_remove(struct pool *pool, struct wait *wait)
         wait->mixed_next->mixed_prev = wait->mixed_prev;
 }
 
-void wait_unlist(struct engine *engine, struct wait *wait)
+/* ---- Where a wait stands ---- */
+
+static void wait_unlist(struct engine *engine, struct wait *wait)
 {
-    if (wait->list)
-        list_remove(wait);
+    if (wait->queue.rank)
+        rank_remove(&wait->queue);
+    if (wait->at_address.rank)
+        rank_remove(&wait->at_address);
     if (wait->mixed)
         mixed_remove(wait->claim->pool, wait);
     if (wait->pending)
@@ -101,12 +150,21 @@ void wait_unlist(struct engine *engine, struct wait *wait)
     wait->pending = false;
 }
 
+static void request_unlist(struct engine *engine, struct wait *lead)
+{
+    struct wait *peer = wait_peer(lead);
+
+    wait_unlist(engine, lead);
+    if (peer)
+        wait_unlist(engine, peer);
+}
+
 void wait_pend(struct engine *engine, struct wait *wait)
 {
     wait = wait_lead(wait);
     if (wait->pending)
         return;
-    wait_unlist(engine, wait);
+    request_unlist(engine, wait);
     wait->pending = true;
     RB_INSERT(pendings, &engine->pending, wait);
 }
@@ -117,20 +175,58 @@ static bool needs_more_than_any(const struct wait *wait)
     const struct wait *peer = wait_peer(wait);
 
     return peer &&
-           (wait->watching || peer->watching || *wait->requested || *peer->requested || wait->claim->owner->cooling);
+           (wait->watched || peer->watched || *wait->requested || *peer->requested || wait->claim->owner->cooling);
 }
 
-void wait_enlist(struct engine *engine, struct wait *wait, enum ipam_reason reason)
+static bool is_held(enum ipam_reason reason)
 {
+    return reason == IPAM_REASON_ADDRESS_IN_USE || reason == IPAM_REASON_ADDRESS_COOLING;
+}
+
+/* A preferred address that its pool could give, and that would be looked at before what the request is refused for. */
+static bool is_hoping(const struct wait *wait, enum ipam_reason reason)
+{
+    const struct pool *pool = wait->claim->pool;
+
+    if (reason != IPAM_REASON_AUTO_ASSIGN_DISABLED && reason != IPAM_REASON_POOL_PAUSED &&
+        reason != IPAM_REASON_POOL_EXHAUSTED)
+        return false;
+    return wait->hint.family != IPAM_FAMILY_NONE &&
+           plan_index(&pool->plan.families[wait->claim->family], addr_number(&wait->hint)) != PLAN_NOWHERE;
+}
+
+/* Where the half stands at the address that it names; NULL: nowhere. */
+static struct rank *rank_at_address(const struct wait *wait, const struct refusal *refusal)
+{
+    struct watched *watched = wait->watched;
+
+    if (!watched)
+        return NULL;
+    if (refusal && is_held(refusal->reason) && refusal->family == wait->claim->family)
+        return &watched->blocked;
+    if (wait_peer(wait))
+        return &watched->pairs;
+    if (refusal && !wait->claim->pool)
+        return &watched->kept;
+    return !refusal || is_hoping(wait, refusal->reason) ? &watched->hoping : NULL;
+}
+
+void wait_enlist(struct engine *engine, struct wait *wait, const struct refusal *refusal)
+{
+    struct wait *halves[FAMILIES] = {wait, wait_peer(wait)};
     struct pool *pool = wait->claim->pool;
 
-    wait_unlist(engine, wait);
-    if (!pool)
-        return;
-    if (needs_more_than_any(wait))
+    request_unlist(engine, wait);
+    for (unsigned int i = 0; i < FAMILIES && halves[i]; i++) {
+        struct rank *rank = rank_at_address(halves[i], refusal);
+
+        if (rank)
+            rank_insert(rank, &halves[i]->at_address, wait->since);
+    }
+    if (pool && needs_more_than_any(wait))
         mixed_add(pool, wait);
-    if (reason == IPAM_REASON_POOL_EXHAUSTED)
-        list_insert(&pool->fifo[wait_families(wait) - 1], wait);
+    if (pool && refusal && refusal->reason == IPAM_REASON_POOL_EXHAUSTED)
+        rank_insert(&pool->queues[wait_families(wait) - 1], &wait->queue, wait->since);
 }
 
 /* ---- What wakes ---- */
@@ -147,26 +243,91 @@ void waits_pend_mixed(struct engine *engine, struct pool *pool)
         wait_pend(engine, pool->mixed);
 }
 
-void waits_pend_address(struct engine *engine, unsigned int family, addr_value number)
+static void pend_all(struct engine *engine, const struct rank *rank)
 {
-    struct wait key = {.watched = addr_make(family_at(family), number)};
-    struct watchers *watchers = &engine->watchers[family];
+    while (rank->root)
+        wait_pend(engine, wait_at_address(rank->root));
+}
 
-    for (struct wait *wait = RB_NFIND(watchers, watchers, &key); wait && addr_number(&wait->watched) == number;
-         wait = RB_NEXT(watchers, watchers, wait))
-        wait_pend(engine, wait);
+static void pend_after(struct engine *engine, const struct rank *rank, uint64_t since)
+{
+    struct rank_node *node = rank_after(rank, since);
+
+    if (node)
+        wait_pend(engine, wait_at_address(node));
+}
+
+/* Of the many that an address can be asked for by, it serves one: the others are not looked at. */
+void waits_address_changed(struct engine *engine, unsigned int family, addr_value number)
+{
+    struct watched *watched = watched_find(engine, family, number);
+
+    if (!watched)
+        return;
+    changed_add(engine, watched);
+    pend_all(engine, &watched->pairs);
+}
+
+static void pend_served(struct engine *engine, const struct watched *watched, uint64_t since)
+{
+    if (held_get(engine, watched->family, watched->number))
+        return;
+    pend_after(engine, &watched->blocked, since);
+    pend_after(engine, &watched->hoping, since);
+}
+
+void waits_pend_served(struct engine *engine)
+{
+    for (const struct watched *watched = engine->changed; watched; watched = watched->next)
+        pend_served(engine, watched, 0);
+}
+
+void waits_pend_next(struct engine *engine, const struct wait *refused)
+{
+    const struct wait *halves[FAMILIES] = {refused, wait_peer(refused)};
+
+    for (unsigned int i = 0; i < FAMILIES && halves[i]; i++)
+        if (halves[i]->watched && halves[i]->watched->changed)
+            pend_served(engine, halves[i]->watched, refused->since);
+}
+
+/* Those that a holder blocks stay where they are if the reason is still theirs. */
+static void settle_address(struct engine *engine, const struct watched *watched)
+{
+    const struct claim *holder = held_get(engine, watched->family, watched->number);
+    const struct wait *any = wait_at_address(watched->blocked.root);
+    enum ipam_reason reason = IPAM_REASON_NONE;
+
+    if (holder)
+        reason = holder->state == CLAIM_BOUND ? IPAM_REASON_ADDRESS_IN_USE : IPAM_REASON_ADDRESS_COOLING;
+    if (any && any->reason != reason)
+        pend_all(engine, &watched->blocked);
+    if (!holder)
+        pend_all(engine, &watched->hoping);
+}
+
+void waits_settle_addresses(struct engine *engine)
+{
+    while (engine->changed) {
+        struct watched *watched = engine->changed;
+
+        changed_remove(engine, watched);
+        settle_address(engine, watched);
+    }
 }
 
 void waits_pend_span(struct engine *engine, unsigned int family, const struct span *span)
 {
-    struct wait key = {.watched = addr_make(family_at(family), span->first)};
-    struct watchers *watchers = &engine->watchers[family];
+    struct watched key = {.number = span->first}, *next;
+    struct watches *watches = &engine->watches[family];
 
-    if (RB_EMPTY(watchers))
-        return;
-    for (struct wait *wait = RB_NFIND(watchers, watchers, &key); wait && addr_number(&wait->watched) <= span->last;
-         wait = RB_NEXT(watchers, watchers, wait))
-        wait_pend(engine, wait);
+    for (struct watched *watched = RB_NFIND(watches, watches, &key); watched && watched->number <= span->last;
+         watched = next) {
+        next = RB_NEXT(watches, watches, watched);
+        pend_all(engine, &watched->blocked);
+        pend_all(engine, &watched->pairs);
+        pend_all(engine, &watched->kept);
+    }
 }
 
 void waits_pend_all(struct engine *engine)
@@ -193,20 +354,18 @@ void wait_free(struct wait *wait)
 
 static void pool_add_wait(struct pool *pool, struct wait *wait)
 {
-    struct wait *after = pool->waits_last;
-
-    while (after && after->since > wait->since)
-        after = after->pool_prev;
-    wait->pool_prev = after;
-    wait->pool_next = after ? after->pool_next : pool->waits;
-    *(after ? &after->pool_next : &pool->waits) = wait;
-    *(wait->pool_next ? &wait->pool_next->pool_prev : &pool->waits_last) = wait;
+    wait->pool_prev = NULL;
+    wait->pool_next = pool->waits;
+    if (pool->waits)
+        pool->waits->pool_prev = wait;
+    pool->waits = wait;
 }
 
 static void pool_remove_wait(struct pool *pool, struct wait *wait)
 {
     *(wait->pool_prev ? &wait->pool_prev->pool_next : &pool->waits) = wait->pool_next;
-    *(wait->pool_next ? &wait->pool_next->pool_prev : &pool->waits_last) = wait->pool_prev;
+    if (wait->pool_next)
+        wait->pool_next->pool_prev = wait->pool_prev;
 }
 
 void wait_start(struct engine *engine, struct claim *claim, const struct claim_record *record)
@@ -222,12 +381,9 @@ void wait_start(struct engine *engine, struct claim *claim, const struct claim_r
     wait->reason = record->reason;
     wait->dual = record->dual;
     if (text_read_address(record->requested, claim->family, &wait->address))
-        wait->watched = wait->address;
-    else if (!*record->requested)
-        text_read_address(record->preferred, claim->family, &wait->watched);
-    wait->watching = wait->watched.family != IPAM_FAMILY_NONE;
-    if (wait->watching)
-        RB_INSERT(watchers, &engine->watchers[claim->family], wait);
+        wait->watched = watched_get(engine, &wait->address);
+    else if (!*record->requested && text_read_address(record->preferred, claim->family, &wait->hint))
+        wait->watched = watched_get(engine, &wait->hint);
     if (claim->pool)
         pool_add_wait(claim->pool, wait);
     if (wait_peer(wait)) { /* until now each was on lists alone */
@@ -244,8 +400,7 @@ struct wait *wait_stop(struct engine *engine, struct claim *claim)
     struct claim *other = claim->owner->active[!claim->family];
 
     wait_unlist(engine, wait);
-    if (wait->watching)
-        RB_REMOVE(watchers, &engine->watchers[claim->family], wait);
+    watched_drop(engine, wait->watched);
     if (claim->pool)
         pool_remove_wait(claim->pool, wait);
     if (wait->dual && other && other->state == CLAIM_WAITING && other->wait->dual)
@@ -256,64 +411,15 @@ struct wait *wait_stop(struct engine *engine, struct claim *claim)
 
 /* ---- Places in the queue ---- */
 
-static void list_number(struct wait_list *list)
+uint64_t wait_position(struct wait *wait)
 {
-    uint64_t position = 0;
+    const struct wait *lead = wait_lead(wait), *peer = wait_peer(lead);
 
-    for (struct wait *wait = list->first; wait; wait = wait->next)
-        wait->position = ++position;
-    list->numbered = true;
-}
-
-/* The address that the request, a pair perhaps, is refused for: that of the first family whose address is held. */
-static bool blocked_by(const struct engine *engine, struct wait *wait, const struct wait **ret)
-{
-    struct wait *halves[FAMILIES] = {wait, wait_peer(wait)};
-
-    for (unsigned int i = 0; i < FAMILIES && halves[i]; i++) {
-        const struct claim *holder;
-
-        if (halves[i]->address.family == IPAM_FAMILY_NONE)
-            continue;
-        holder = held_get(engine, halves[i]->claim->family, addr_number(&halves[i]->address));
-        if (holder && !(holder->state == CLAIM_COOLING && holder->owner == wait->claim->owner)) {
-            *ret = halves[i];
-            return true;
-        }
-    }
-    return false;
-}
-
-static uint64_t address_position(struct engine *engine, struct wait *wait)
-{
-    const struct wait *blocked, *other;
-    uint64_t position = 1;
-    struct wait key, *each;
-    struct watchers *watchers;
-
-    if (!blocked_by(engine, wait, &blocked))
-        return 0;
-    watchers = &engine->watchers[blocked->claim->family];
-    key = (struct wait){.watched = blocked->address};
-    for (each = RB_NFIND(watchers, watchers, &key); each && ipam_addr_equal(&each->watched, &key.watched);
-         each = RB_NEXT(watchers, watchers, each)) {
-        struct wait *lead = wait_lead(each);
-
-        if (lead->since < wait->since && lead->reason == wait->reason && blocked_by(engine, lead, &other) &&
-            other == each)
-            position++;
-    }
-    return position;
-}
-
-uint64_t wait_position(struct engine *engine, struct wait *wait)
-{
-    wait = wait_lead(wait);
-    if (wait->reason == IPAM_REASON_ADDRESS_IN_USE || wait->reason == IPAM_REASON_ADDRESS_COOLING)
-        return address_position(engine, wait);
-    if (!wait->list)
-        return 0;
-    if (!wait->list->numbered)
-        list_number(wait->list);
-    return wait->position;
+    if (lead->queue.rank)
+        return rank_position(&lead->queue);
+    if (lead->watched && lead->at_address.rank == &lead->watched->blocked)
+        return rank_position(&lead->at_address);
+    if (peer && peer->watched && peer->at_address.rank == &peer->watched->blocked)
+        return rank_position(&peer->at_address);
+    return 0;
 }

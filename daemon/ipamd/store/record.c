@@ -567,14 +567,14 @@ static const struct message change_message = MESSAGE(change_fields);
 
 /* ---- Pools between their two shapes ------------------------------------------------------------------------------ */
 
-/* A pool that was never accepted shows the rejected spec as its only one. */
+/* A pool without a spec in force shows the rejected one as its only one; one that drains, which object it was. */
 static void pool_to_wire(const struct pool_record *pool, struct wire_pool *ret)
 {
-    bool never_accepted = !pool->has_spec;
+    bool rejected_alone = !pool->has_spec && pool->has_rejected;
     *ret = (struct wire_pool){
         .has_spec = true,
-        .spec = {pool->name, never_accepted ? pool->rejected : pool->spec},
-        .has_rejected = pool->has_rejected && !never_accepted,
+        .spec = {pool->name, rejected_alone ? pool->rejected : pool->spec},
+        .has_rejected = pool->has_rejected && !rejected_alone,
         .rejected = {pool->name, pool->rejected},
         .state = pool->state,
         .reason = pool->reason,
@@ -582,23 +582,23 @@ static void pool_to_wire(const struct pool_record *pool, struct wire_pool *ret)
         .created_at = pool->created_at,
         .id = pool->id,
     };
-    if (never_accepted && !pool->has_rejected)
-        ret->spec.spec = (struct pool_spec){.uid = ""};
 }
 
+/* A spec in force has addresses. */
 static void pool_from_wire(const struct wire_pool *wire, struct pool_record *ret)
 {
-    bool never_accepted = wire->state == POOL_REJECTED && !wire->has_rejected;
+    bool rejected_alone = wire->state == POOL_REJECTED && !wire->has_rejected;
+    const struct pool_spec *spec = &wire->spec.spec;
     *ret = (struct pool_record){
         .id = wire->id,
         .name = wire->spec.name,
         .state = wire->state,
         .reason = wire->reason,
         .message = wire->message,
-        .has_spec = !never_accepted,
-        .spec = never_accepted ? wire->rejected.spec : wire->spec.spec,
-        .has_rejected = wire->has_rejected || never_accepted,
-        .rejected = never_accepted ? wire->spec.spec : wire->rejected.spec,
+        .has_spec = !rejected_alone && (spec->cidrs.count > 0 || spec->addresses.count > 0),
+        .spec = rejected_alone ? wire->rejected.spec : *spec,
+        .has_rejected = wire->has_rejected || rejected_alone,
+        .rejected = rejected_alone ? *spec : wire->rejected.spec,
         .created_at = wire->created_at,
     };
 }

@@ -77,6 +77,7 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
         message->made_by_case = IPAM__V1__CLAIM__MADE_BY_USER;
         message->user = record->user;
     }
+    message->lies_in = borrow(claim->lies_in);
     return message;
 }
 
@@ -113,12 +114,11 @@ static Ipam__V1__PoolCounts *counts_message(const struct pool_counts *counts, st
     return message;
 }
 
-/* A pool that was never accepted shows the rejected spec as its only one, as its record does. */
+/* A pool without a spec in force shows the rejected one as its only one, as its record does. */
 static void pool_message_specs(Ipam__V1__Pool *message, const struct pool_record *pool, struct arena *arena)
 {
-    static const struct pool_spec none = {.uid = ""};
     const struct pool_spec *rejected = pool->has_rejected ? &pool->rejected : NULL;
-    const struct pool_spec *spec = pool->has_spec ? &pool->spec : rejected ? rejected : &none;
+    const struct pool_spec *spec = !pool->has_spec && rejected ? rejected : &pool->spec;
     message->spec = spec_message(pool->name, spec, arena);
     if (rejected && rejected != spec)
         message->rejected_spec = spec_message(pool->name, rejected, arena);
