@@ -4,21 +4,38 @@
 
 #include "changes.h"
 #include "history.h"
+#include "json_message.h"
 #include "read_changes.h"
 #include "when.h"
 
 struct history_read {
+    struct cli *cli;
     struct history history;
+    json_t *lost; /* array of the changes that tell of lost ones; NULL: none */
     struct listing listing; /* what the tenures borrow from */
     Google__Protobuf__Timestamp at, oldest;
     bool has_at, has_oldest;
     struct changes_read read;
 };
 
+/* Where changes were lost the answer has a hole: that is said. */
+static void note_lost(struct history_read *read, const Ipam__V1__Change *change)
+{
+    cli_note(read->cli, "%s, %s: who held it by those changes is not known", change_time(&read->cli->arena, change->at),
+             change_lost_words(&read->cli->arena, change->changes_lost));
+    if (!read->lost)
+        read->lost = json_array();
+    json_array_append_new(read->lost, json_message_encode(&change->base));
+}
+
 static int visit(const Ipam__V1__Change *change, void *user, struct ipam_error *reterr)
 {
+    struct history_read *read = user;
     (void)reterr;
-    history_add(user, change);
+    if (change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST)
+        note_lost(read, change);
+    else
+        history_add(&read->history, change);
     return 0;
 }
 
@@ -74,7 +91,7 @@ static int note_compacted(struct cli *cli, struct history_read *read, struct ipa
     return 0;
 }
 
-static void print_history(struct cli *cli, const struct history_read *read)
+static void print_history(struct cli *cli, struct history_read *read)
 {
     const struct history *history = &read->history;
     const void **rows = arena_alloc(&cli->arena, (history->count + 1) * sizeof(*rows));
@@ -86,9 +103,10 @@ static void print_history(struct cli *cli, const struct history_read *read)
             json_array_append_new(list, tenure_json(&cli->arena, &history->items[i]));
     }
     if (output_is_structured(&cli->output)) {
-        output_json(&cli->output, json_pack("{s:o, s:o, s:o}", "tenures", list, "compactedThrough",
-                                            json_sprintf("%llu", (unsigned long long)read->read.compacted_through),
-                                            "revision", json_sprintf("%llu", (unsigned long long)read->read.revision)));
+        output_json(&cli->output,
+                    json_pack("{s:o, s:o, s:o, s:o*}", "tenures", list, "compactedThrough",
+                              json_sprintf("%llu", (unsigned long long)read->read.compacted_through), "revision",
+                              json_sprintf("%llu", (unsigned long long)read->read.revision), "lost", read->lost));
         return;
     }
     json_decref(list);
@@ -103,7 +121,7 @@ static int read_history(struct cli *cli, struct history_read *read, struct ipam_
     Ipam__V1__ListChangesRequest filter;
 
     changes_filter(cli, &filter);
-    if (read_changes(cli, &filter, 0, visit, &read->history, &read->listing, &read->read, reterr) < 0 ||
+    if (read_changes(cli, &filter, 0, visit, read, &read->listing, &read->read, reterr) < 0 ||
         add_present(cli, &filter, read, reterr) < 0)
         return -1;
     for (size_t i = 0; i < read->listing.count; i++)
@@ -116,7 +134,7 @@ int cmd_history(struct cli *cli, struct ipam_error *reterr)
 {
     const struct options *options = &cli->options;
     struct ipam_error why;
-    struct history_read read = {.history.arena = &cli->arena, .has_at = options->at != NULL};
+    struct history_read read = {.cli = cli, .history.arena = &cli->arena, .has_at = options->at != NULL};
 
     if ((options->address == NULL) == (options->owner == NULL))
         return usage_error(reterr, "history of what: write ipamc history --address A, or --owner [KIND/]NAME");

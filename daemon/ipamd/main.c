@@ -148,7 +148,7 @@ int main(int argc, char *argv[])
         return fail(&error, "start");
     }
     struct store_options store_options = {
-        .dir = options.state_dir, .history_limit = options.history_limit, .must_exist = options.check};
+        .dir = options.state_dir, .history_limit = options.history_limit, .read_only = options.check};
     if (store_open(&store_options, &store, &error) < 0)
         return fail(&error, options.check ? "check" : "start");
     int status = options.check ? check(&options, store) : serve(&options, store);

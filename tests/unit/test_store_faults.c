@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fault_vfs.h"
@@ -128,7 +126,7 @@ static void work_with_fault(const struct fixture *fixture, unsigned int nth, boo
     assert_store_holds(store, &world);
     must_verify(store);
     store_close(store);
-    assert_int_equal(unlink(fixture->db), 0);
+    fixture_empty(fixture);
 }
 
 static void each_fault(const struct fixture *fixture, unsigned int step, bool lasting, bool full)
@@ -194,23 +192,8 @@ static void failed_first_start_can_be_repeated(void **state)
         must_commit(store, &world, 10);
         assert_store_holds(store, &world);
         store_close(store);
-        assert_int_equal(unlink(fixture->db), 0);
+        fixture_empty(fixture);
     }
-}
-
-static void leave_log(const struct fixture *fixture, struct world *world)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        struct store *store = must_open(fixture->dir, 0);
-        must_commit(store, world, 200);
-        kill(getpid(), SIGKILL);
-    }
-    waitpid(child, NULL, 0);
-    struct changes changes;
-    changes_init(&changes);
-    world_append(world, &changes, 200);
-    changes_done(&changes);
 }
 
 /* Where the log can't be had for writing the store opens for reading, and a probe opens it for writing later. */
@@ -224,7 +207,7 @@ static void failed_later_start_reads_or_refuses(void **state)
         struct store_options options = {.dir = fixture->dir};
         struct ipam_error error = {0};
         struct store *store = NULL;
-        leave_log(fixture, &world);
+        killed_store(fixture->dir, &world, 1, 200);
         fault_vfs_arm(nth, false, false);
         int r = store_open(&options, &store, &error);
         if (r == 0)
@@ -302,7 +285,7 @@ static void store_starts_on_a_full_disk(void **state)
     fill_store(fixture->dir, &world, 4, 100);
     for (int with_log = 0; with_log < 2; with_log++) {
         if (with_log)
-            leave_log(fixture, &world);
+            killed_store(fixture->dir, &world, 1, 200);
         write_ballast(fixture, 4096 * 1024);
         struct store *store = must_open(fixture->dir, 0);
         assert_store_holds(store, &world);
@@ -332,7 +315,7 @@ static void read_only_disk_is_read_and_written_when_it_can_be(void **state)
     for (int with_log = 0; with_log < 2; with_log++) {
         struct ipam_error error = {0};
         if (with_log)
-            leave_log(fixture, &world);
+            killed_store(fixture->dir, &world, 1, 200);
         remount(fixture, MS_RDONLY);
         struct store *store = must_open(fixture->dir, 0);
         assert_store_holds(store, &world);

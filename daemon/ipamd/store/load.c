@@ -175,11 +175,15 @@ static int last_change_time(struct store *store, struct wall_time *ret, struct i
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr)
 {
     struct wall_time at = {0};
+    if (store->access == DB_CLOSED)
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->cause.message);
     if (replay_rows(store, engine, reterr) < 0)
         return -1;
     if (store->head.revision > 0 && last_change_time(store, &at, reterr) < 0)
         return -1;
     engine_set_revision(engine, store->head.revision, at);
     store_accept(store);
+    if (!store->accept_loss)
+        store_get_ready(store, NULL); /* what fails is tried again, and reported, when something is to be written */
     return 0;
 }
