@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* How a copy of ipamd.db alone is told from a backup, while ipamd uses it. Both hold in_use = 1. What is lacking in the first
- * is what the log holds; the second is whole. SQLite's backup (and VACUUM INTO) gives what it makes another schema cookie
+ * is what the log holds; the second is whole. SQLite's backup gives what it makes another schema cookie
  * than the source has (sqlite3_backup_step: that of the file written over, plus 1; 1 for a new one), as whoever has the
  * copy open must notice; a copy by other means has the same bytes. So the cookie is a number that no backup counts up to, and
  * `origin` repeats it: they agree in the database and in byte for byte copies of it, and nowhere else. */

@@ -69,6 +69,7 @@ struct store {
     struct origin origin;
     bool is_lost;            /* changes are missing, and the caller wants to accept that … */
     struct loss_record loss; /* … with what is known of them */
+    bool log_was_there;      /* when the database was opened, be it empty */
     bool accepted;           /* the rows were read and are sound */
     bool ready;              /* of this build's schema, marked and noted as in use: can be written */
     struct head head;
@@ -96,7 +97,8 @@ int inspect_files(const char *db_path, const char *wal_path, bool *ret_exists, b
 /* ---- schema.c */
 
 int schema_create(const char *dir, const char *db_path, struct ipam_error *reterr);
-int schema_upgrade(struct db *db, struct ipam_error *reterr); /* to this build's; STORE_TOO_NEW */
+int schema_check(struct db *db, struct ipam_error *reterr);   /* STORE_TOO_NEW */
+int schema_upgrade(struct db *db, struct ipam_error *reterr); /* to this build's, after schema_check */
 int schema_refuse_newer(const char *path, int64_t version, struct ipam_error *reterr); /* 0 when this build knows it */
 
 int path_fail(const char *path, const char *what, struct ipam_error *reterr); /* "… can't be WHAT: " and errno's text; -1 */

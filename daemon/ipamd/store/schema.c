@@ -58,11 +58,19 @@ static int migrate(struct db *db, int64_t version, struct ipam_error *reterr)
     return r;
 }
 
+/* The log may hold another version than the file's header. */
+int schema_check(struct db *db, struct ipam_error *reterr)
+{
+    int64_t version;
+    if (db_pragma_number(db, "user_version", &version, reterr) < 0)
+        return -1;
+    return schema_refuse_newer(db->path, version, reterr);
+}
+
 int schema_upgrade(struct db *db, struct ipam_error *reterr)
 {
     int64_t version;
-    if (db_pragma_number(db, "user_version", &version, reterr) < 0 ||
-        schema_refuse_newer(db->path, version, reterr) < 0)
+    if (db_pragma_number(db, "user_version", &version, reterr) < 0)
         return -1;
     if (version == SCHEMA_VERSION)
         return 0;

@@ -98,7 +98,7 @@ static int connect_as(struct store *store, enum db_access access, bool has_log, 
     int r = db_open(&store->db, store->db_path, access, reterr);
     if (r == 0 && access == DB_WRITE)
         r = check_writable(&store->db, reterr);
-    if (r == 0 && (db_prepare(&store->db, reterr) < 0 || head_read(&store->db, &store->head, reterr) < 0 ||
+    if (r == 0 && (schema_check(&store->db, reterr) < 0 || db_prepare(&store->db, reterr) < 0 || head_read(&store->db, &store->head, reterr) < 0 ||
                    check_history(store, reterr) < 0 || origin_read(&store->db, &store->origin, reterr) < 0 ||
                    readers_open(store, reterr) < 0))
         r = -1;
@@ -144,6 +144,7 @@ static int open_database(struct store *store, struct ipam_error *reterr)
     if (inspect_files(store->db_path, store->wal_path, &exists, &has_log, reterr) < 0 ||
         mark_read(store->mark_path, &store->mark, reterr) < 0)
         return -1;
+    store->log_was_there = access(store->wal_path, F_OK) == 0;
     store->mark_lags = true; /* for all that is known */
     store->ready = store->accepted = false;
     if (exists)
@@ -229,7 +230,7 @@ static void close_connection(struct store *store)
 {
     struct stat log;
     readers_close(store);
-    if (store->db.handle && stat(store->wal_path, &log) == 0 && log.st_size == 0)
+    if (store->db.handle && !store->log_was_there && stat(store->wal_path, &log) == 0 && log.st_size == 0)
         store_accept(store);
     db_close(&store->db);
     mark_close(&store->mark);
@@ -345,7 +346,7 @@ static bool change_put(struct store *store, const struct change *change, struct 
     head->revision = change->revision;
     chain_next(head->hash, record, size, head->hash);
     return change_add(&store->db, change->revision, record, size, head->hash) &&
-           state_put(&store->db, change, record, size, &head->state_sum);
+           (change->kind == CHANGE_LOSS || state_put(&store->db, change, record, size, &head->state_sum));
 }
 
 static bool head_put(struct db *db, const struct head *head)
