@@ -21,13 +21,14 @@ struct options {
     const char *log_format;                                        /* "text" or "json" */
     uint64_t max_connections, max_user_connections, max_streams, max_message, max_header_list;
     uint64_t max_unread, max_buffered;                       /* bytes: of a client, of all */
+    uint64_t max_gathered;                                   /* bytes of changes that wait for the disk */
     uint64_t handshake_timeout, idle_timeout, stall_timeout; /* seconds; 0: none */
     struct option_list max_claims;                           /* "KIND=N" */
     uint64_t max_name;                                       /* bytes */
     uint64_t history_limit;                                  /* changes; 0: all */
     uint64_t history_rate;                                   /* pages a second */
     uint64_t shutdown_timeout;                               /* seconds */
-    bool check, help, version;
+    bool check, accept_lost_changes, help, version;
 };
 
 extern const struct option_table ipamd_options; /* into struct options; texts are borrowed from argv */

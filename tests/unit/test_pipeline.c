@@ -22,6 +22,8 @@
 
 static const uint8_t hash_key[16] = "0123456789abcdef";
 
+#define MAX_GATHERED (16u * 1024 * 1024)
+
 struct fixture {
     char dir[64];
     int wake;
@@ -63,7 +65,7 @@ static int setup(void **state)
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
     f->writer = writer_new(f->store, hash_key, wake, f);
-    pipeline_init(&f->pipeline, engine, f->writer, on_state, f);
+    pipeline_init(&f->pipeline, engine, f->writer, MAX_GATHERED, NULL, on_state, f);
     arena_init(&f->arena);
     *state = f;
     return 0;
@@ -92,7 +94,7 @@ static struct engine_ctx context(struct fixture *f)
         .now = {1700000000000000000},
         .actor = {.uid = 0, .command = "test", .method = "Test"},
         .arena = &f->arena,
-        .changes = f->pipeline.gathering,
+        .changes = pipeline_gather(&f->pipeline),
     };
 }
 

@@ -223,7 +223,7 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
         .now = host->wall_now(host->user),
         .actor = call_peer(call)->actor,
         .arena = rpc_arena(call),
-        .changes = rpc_pipeline(call)->gathering,
+        .changes = pipeline_gather(rpc_pipeline(call)),
         .limits = call->server->options.limits,
     };
     ctx.actor.method = call->method->name;
