@@ -61,11 +61,10 @@ static void print_audit(struct cli *cli, const struct audit *audit, const struct
     const char *head = hash_text(&cli->arena, audit->chain.hash);
 
     if (output_is_structured(&cli->output)) {
-        output_json(&cli->output,
-                    json_pack("{s:o, s:o, s:s, s:o, s:o, s:o*}", "checked", number_text(audit->checked), "revision",
-                              number_text(audit->chain.revision), "hash", head, "believed",
-                              number_text(audit->believed), "compactedThrough", number_text(read->compacted_through),
-                              "lost", audit->lost));
+        output_json(&cli->output, json_pack("{s:o, s:o, s:s, s:o, s:o, s:o*}", "checked", number_text(audit->checked),
+                                            "revision", number_text(audit->chain.revision), "hash", head, "believed",
+                                            number_text(audit->believed), "compactedThrough",
+                                            number_text(read->compacted_through), "lost", audit->lost));
         return;
     }
     if (audit->checked > 0)

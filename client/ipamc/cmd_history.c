@@ -11,7 +11,7 @@
 struct history_read {
     struct cli *cli;
     struct history history;
-    json_t *lost; /* array of the changes that tell of lost ones; NULL: none */
+    json_t *lost;           /* array of the changes that tell of lost ones; NULL: none */
     struct listing listing; /* what the tenures borrow from */
     Google__Protobuf__Timestamp at, oldest;
     bool has_at, has_oldest;

@@ -60,10 +60,10 @@ struct daemon {
     struct reads reads;
     struct wall_time now; /* of this turn of the loop; 0: not read yet */
     struct wall_time cooling_armed_for;
-    unsigned int accepts;              /* in this turn of the loop */
-    uint64_t accepts_left, accepts_at; /* as of then, in ms */
+    unsigned int accepts;                      /* in this turn of the loop */
+    uint64_t accepts_left, accepts_at;         /* as of then, in ms */
     uint64_t accepts_failed, accept_failed_at; /* since the start; ms of the last line that said so, 0: none */
-    bool client_waits;                 /* for the next turn, to be accepted */
+    bool client_waits;                         /* for the next turn, to be accepted */
     bool stopping, closed;
 };
 

@@ -21,8 +21,8 @@ static int exit_code(const struct ipam_error *error)
         enum ipam_reason reason;
         int code;
     } rows[] = {
-        {IPAM_REASON_STORE_DAMAGED, IPAM_EXIT_USAGE},     {IPAM_REASON_STORE_TOO_NEW, IPAM_EXIT_USAGE},
-        {IPAM_REASON_CHANGES_LOST, IPAM_EXIT_USAGE},      {IPAM_REASON_STORE_LOCKED, IPAM_EXIT_UNAVAILABLE},
+        {IPAM_REASON_STORE_DAMAGED, IPAM_EXIT_USAGE},       {IPAM_REASON_STORE_TOO_NEW, IPAM_EXIT_USAGE},
+        {IPAM_REASON_CHANGES_LOST, IPAM_EXIT_USAGE},        {IPAM_REASON_STORE_LOCKED, IPAM_EXIT_UNAVAILABLE},
         {IPAM_REASON_OUT_OF_MEMORY, IPAM_EXIT_UNAVAILABLE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -109,7 +109,8 @@ static int accept_lost_changes(const struct options *options, struct store *stor
     if (status < 0)
         return fail(&error, "accept lost changes");
     if (loss.lost > loss.kept)
-        printf("%s: recorded as change %" PRIu64 " that changes %" PRIu64 " to %" PRIu64 " are lost; ipamd can be started\n",
+        printf("%s: recorded as change %" PRIu64 " that changes %" PRIu64 " to %" PRIu64
+               " are lost; ipamd can be started\n",
                options->state_dir, loss.kept + 1, loss.kept + 1, loss.lost);
     else
         printf("%s: recorded as change %" PRIu64 " that changes after %" PRIu64 " may be lost; ipamd can be started\n",
@@ -250,9 +251,7 @@ int main(int argc, char *argv[])
         .accept_loss = options.accept_lost_changes,
     };
     if (store_open(&store_options, &store, &error) < 0)
-        return fail(&error, options.check                 ? "check"
-                            : options.accept_lost_changes ? "accept lost changes"
-                                                          : "start");
+        return fail(&error, options.check ? "check" : options.accept_lost_changes ? "accept lost changes" : "start");
     int status = options.check                 ? check(&options, store)
                  : options.accept_lost_changes ? accept_lost_changes(&options, store)
                                                : serve(&options, store);

@@ -39,7 +39,8 @@ static const struct option_row rows[] = {
     {"max-buffered", "BYTES", OPTION_NUMBER, AT(max_buffered), "268435456", 16777216, 1099511627776, NULL,
      "requests and replies of all clients together; past it the one with most is disconnected"},
     {"max-gathered", "BYTES", OPTION_NUMBER, AT(max_gathered), "67108864", 1048576, 17179869184, NULL,
-     "changes that may wait for a disk that is slow or stuck; past it writes are refused until half of them are written"},
+     "changes that may wait for a disk that is slow or stuck; past it writes are refused until half of them are "
+     "written"},
     {"handshake-timeout", "SECONDS", OPTION_NUMBER, AT(handshake_timeout), "10", 0, 86400, NULL,
      "how long a client may take to begin HTTP/2; 0: as long as it likes"},
     {"idle-timeout", "SECONDS", OPTION_NUMBER, AT(idle_timeout), "0", 0, 31536000, NULL,

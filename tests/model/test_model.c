@@ -187,7 +187,8 @@ static void keep(struct world *world, struct persist *persist)
 static void lose(struct world *world, struct persist *persist)
 {
     struct loss_record loss = {.lost = world->model.revision + world_random(world, 5)};
-    struct engine_ctx ctx = {.now = {world->now}, .actor = {0, "model", ""}, .arena = &world->arena, .changes = &world->changes};
+    struct engine_ctx ctx = {
+        .now = {world->now}, .actor = {0, "model", ""}, .arena = &world->arena, .changes = &world->changes};
 
     changes_reset(&world->changes);
     engine_record_loss(world->engine, &ctx, &loss);

@@ -192,7 +192,8 @@ static void accept_loss(const struct fixture *fixture, struct loss_record *ret)
     assert_true(store_lost(store, ret));
     changes_init(&changes);
     arena_init(&arena);
-    struct engine_ctx ctx = {.now = {1800000000000000000}, .actor = {0, "ipamd", ""}, .arena = &arena, .changes = &changes};
+    struct engine_ctx ctx = {
+        .now = {1800000000000000000}, .actor = {0, "ipamd", ""}, .arena = &arena, .changes = &changes};
     engine_record_loss(engine, &ctx, ret);
     if (store_commit_loss(store, &changes, &error) < 0)
         fail_msg("%s", error.message);

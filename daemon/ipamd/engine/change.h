@@ -90,8 +90,8 @@ struct claim_record {
 /* Changes that were acknowledged and are not there any more: an operator accepted that. It changes no pool and no claim; the
  * revisions after `kept` are given anew, this change's first. */
 struct loss_record {
-    uint64_t kept;    /* revision up to which nothing is missing */
-    uint64_t lost;    /* the last one that was acknowledged; 0: not known */
+    uint64_t kept; /* revision up to which nothing is missing */
+    uint64_t lost; /* the last one that was acknowledged; 0: not known */
     bool has_hash;
     uint8_t hash[32]; /* of `lost` */
 };
@@ -120,7 +120,8 @@ struct changes {
 void changes_init(struct changes *changes);
 void changes_done(struct changes *changes);
 void changes_reset(struct changes *changes); /* empty again, memory kept */
-size_t changes_bytes(const struct changes *changes); /* of the changes and all that they point at, unused room included */
+size_t
+changes_bytes(const struct changes *changes); /* of the changes and all that they point at, unused room included */
 
 /* Appends a deep copy of *change. */
 void changes_append(struct changes *changes, const struct change *change);

@@ -121,10 +121,11 @@ static int check_room(const struct pipeline *pipeline, struct ipam_error *reterr
     size_t waiting = bytes_waiting(pipeline);
     if (waiting < pipeline->max_gathered)
         return 0;
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                          "the disk does not keep up: %zu bytes of changes wait for it, and --max-gathered is %zu; nothing "
-                          "is taken until half of them are written",
-                          waiting, pipeline->max_gathered);
+    return ipam_error_set(
+        reterr, IPAM_REASON_STORE_UNAVAILABLE,
+        "the disk does not keep up: %zu bytes of changes wait for it, and --max-gathered is %zu; nothing "
+        "is taken until half of them are written",
+        waiting, pipeline->max_gathered);
 }
 
 int pipeline_writable(const struct pipeline *pipeline, struct ipam_error *reterr)

@@ -19,13 +19,7 @@
 #include "engine.h"
 #include "writer.h"
 
-enum pipeline_state {
-    PIPELINE_SERVING,
-    PIPELINE_STALLED,
-    PIPELINE_RELOADING,
-    PIPELINE_UNREADABLE,
-    PIPELINE_DEGRADED
-};
+enum pipeline_state { PIPELINE_SERVING, PIPELINE_STALLED, PIPELINE_RELOADING, PIPELINE_UNREADABLE, PIPELINE_DEGRADED };
 
 /* A commit takes no further decision from so many bytes of changes on, so that its time stays bounded. */
 #define PIPELINE_COMMIT_BYTES (4u * 1024 * 1024)
@@ -54,15 +48,15 @@ struct pipeline {
     struct engine *engine;
     struct writer *writer;
     enum pipeline_state state;
-    struct ipam_error error; /* why it is not SERVING */
-    uint64_t durable;        /* revision */
+    struct ipam_error error;    /* why it is not SERVING */
+    uint64_t durable;           /* revision */
     struct entry *first, *last; /* that gather, oldest first: at least one; decisions go into the last */
     struct entry *writing;      /* NULL when no commit is under way */
     struct entry *spare;        /* kept for its memory; may be NULL */
     size_t max_gathered;        /* bytes */
     size_t gathered;            /* bytes of all entries before the last, the one that is written included */
     bool busy;                  /* the writer has a task */
-    struct waiter waiters;               /* ring, in order of revision */
+    struct waiter waiters;      /* ring, in order of revision */
     struct pipeline_counters counters;
     void (*on_state)(void *user); /* the state has changed, from within pipeline_take or pipeline_flush */
     /* A batch has become durable, from within pipeline_take; hash of change i at hashes + 32 × i. May be NULL. */
@@ -87,7 +81,8 @@ struct changes *pipeline_gather(struct pipeline *pipeline);
 void pipeline_wait(struct pipeline *pipeline, struct waiter *waiter, uint64_t revision);
 void pipeline_forget(struct waiter *waiter); /* takes it off the list; fine if it is not on one */
 
-void pipeline_expire(struct pipeline *pipeline, const struct engine_ctx *ctx); /* cooling that is over; when pipeline_writable */
+void pipeline_expire(struct pipeline *pipeline,
+                     const struct engine_ctx *ctx);  /* cooling that is over; when pipeline_writable */
 void pipeline_flush(struct pipeline *pipeline);      /* starts writing what has gathered, if the writer is free */
 void pipeline_take(struct pipeline *pipeline);       /* after the writer's wake: handles what it has finished */
 void pipeline_retry(struct pipeline *pipeline);      /* now and then while not SERVING: tries the store again */

@@ -138,6 +138,11 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *reply)
 
 void rpc_fail(struct rpc_call *call, const struct ipam_error *error)
 {
+    if (error->reason ==
+        IPAM_REASON_STORE_UNAVAILABLE) { /* nothing was decided, and the disk is what there is no waiting for */
+        rpc_fail_now(call, error);
+        return;
+    }
     call->error = (struct ipam_error *)arena_memdup(rpc_arena(call), error, sizeof *error);
     call_hold(call);
 }

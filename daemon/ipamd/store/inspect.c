@@ -180,10 +180,11 @@ int inspect_files(const char *db_path, const char *wal_path, bool *ret_exists, b
                               "or use an empty --state-dir",
                               db_path, wal_path);
     if (log.size > LOG_HEADER_SIZE && !log_header_sound(log.bytes))
-        return ipam_error_set(reterr, IPAM_REASON_STORE_DAMAGED,
-                              "%s is damaged: its header is not as SQLite writes it; nothing was altered: restore the newest "
-                              "backup, or move the log away, start ipamd, and it says which changes were in it",
-                              wal_path);
+        return ipam_error_set(
+            reterr, IPAM_REASON_STORE_DAMAGED,
+            "%s is damaged: its header is not as SQLite writes it; nothing was altered: restore the newest "
+            "backup, or move the log away, start ipamd, and it says which changes were in it",
+            wal_path);
     if (db.exists && inspect_header(db_path, &db, log.size > 0, reterr) < 0)
         return -1;
     *ret_exists = db.exists;

@@ -38,12 +38,13 @@ static int is_behind(struct store *store, bool has_log, struct ipam_error *reter
 {
     const struct mark *mark = &store->mark.mark;
     lost_through(store, mark);
-    return report_loss(store, reterr,
-                       "changes lost: changes %" PRIu64 " to %" PRIu64
-                       " were acknowledged (%s says so) and are not in %s; either its log ipamd.db-wal was %s, or an older "
-                       "copy was put in its place: if the right files are still elsewhere, put them back",
-                       store->head.revision + 1, mark->revision, store->mark_path, store->db_path,
-                       has_log ? "cut or damaged" : "removed or emptied");
+    return report_loss(
+        store, reterr,
+        "changes lost: changes %" PRIu64 " to %" PRIu64
+        " were acknowledged (%s says so) and are not in %s; either its log ipamd.db-wal was %s, or an older "
+        "copy was put in its place: if the right files are still elsewhere, put them back",
+        store->head.revision + 1, mark->revision, store->mark_path, store->db_path,
+        has_log ? "cut or damaged" : "removed or emptied");
 }
 
 static int is_other_history(struct store *store, struct ipam_error *reterr)
@@ -51,7 +52,8 @@ static int is_other_history(struct store *store, struct ipam_error *reterr)
     const struct mark *mark = &store->mark.mark;
     lost_through(store, mark);
     return report_loss(store, reterr,
-                       "changes lost: %s has another change %" PRIu64 " than the one that was acknowledged (%s says so): it "
+                       "changes lost: %s has another change %" PRIu64
+                       " than the one that was acknowledged (%s says so): it "
                        "is a copy that went its own way before that change",
                        store->db_path, mark->revision, store->mark_path);
 }
@@ -60,10 +62,11 @@ static int is_other_database(struct store *store, struct ipam_error *reterr)
 {
     const struct mark *mark = &store->mark.mark;
     lost_through(store, mark);
-    return report_loss(store, reterr,
-                       "changes lost: %s is not the database that ipamd used in this directory last: that one's changes 1 "
-                       "to %" PRIu64 " were acknowledged (%s says so); if it is still elsewhere, put it back",
-                       store->db_path, mark->revision, store->mark_path);
+    return report_loss(
+        store, reterr,
+        "changes lost: %s is not the database that ipamd used in this directory last: that one's changes 1 "
+        "to %" PRIu64 " were acknowledged (%s says so); if it is still elsewhere, put it back",
+        store->db_path, mark->revision, store->mark_path);
 }
 
 static int is_missing(struct store *store, struct ipam_error *reterr)
@@ -78,23 +81,26 @@ static int is_missing(struct store *store, struct ipam_error *reterr)
 static int is_copy(struct store *store, bool has_log, struct ipam_error *reterr)
 {
     if (has_log)
-        return report_loss(store, reterr,
-                           "changes lost, perhaps: %s was in use when ipamd ended or it was copied, and %s, which tells "
-                           "whether all changes after %" PRIu64 " are here, is missing; if it is still elsewhere, put it back",
-                           store->db_path, store->mark_path, store->head.revision);
-    return report_loss(store, reterr,
-                       "changes lost, perhaps: %s was in use when it was copied, or its log and %s were removed: changes "
-                       "after %" PRIu64 " were in its log ipamd.db-wal, which is not here; put the log and the mark "
-                       "back, or copy it anew with sqlite3's .backup",
-                       store->db_path, store->mark_path, store->head.revision);
+        return report_loss(
+            store, reterr,
+            "changes lost, perhaps: %s was in use when ipamd ended or it was copied, and %s, which tells "
+            "whether all changes after %" PRIu64 " are here, is missing; if it is still elsewhere, put it back",
+            store->db_path, store->mark_path, store->head.revision);
+    return report_loss(
+        store, reterr,
+        "changes lost, perhaps: %s was in use when it was copied, or its log and %s were removed: changes "
+        "after %" PRIu64 " were in its log ipamd.db-wal, which is not here; put the log and the mark "
+        "back, or copy it anew with sqlite3's .backup",
+        store->db_path, store->mark_path, store->head.revision);
 }
 
 static int is_unmarked(struct store *store, struct ipam_error *reterr)
 {
-    return report_loss(store, reterr,
-                       "changes lost, perhaps: %s can't be read as ipamd writes it, so nothing tells whether all changes "
-                       "after %" PRIu64 " are in %s",
-                       store->mark_path, store->head.revision, store->db_path);
+    return report_loss(
+        store, reterr,
+        "changes lost, perhaps: %s can't be read as ipamd writes it, so nothing tells whether all changes "
+        "after %" PRIu64 " are in %s",
+        store->mark_path, store->head.revision, store->db_path);
 }
 
 /* ---- The judgement ----------------------------------------------------------------------------------------------- */

@@ -63,7 +63,8 @@ int mark_read(const char *path, struct mark_file *ret, struct ipam_error *reterr
         close(fd);
     ret->state = MARK_UNREADABLE;
     for (unsigned int i = 0; i < 2; i++)
-        if (mark_parse(slots + i * MARK_SLOT, &mark) && (ret->state != MARK_SOUND || mark.revision > ret->mark.revision))
+        if (mark_parse(slots + i * MARK_SLOT, &mark) &&
+            (ret->state != MARK_SOUND || mark.revision > ret->mark.revision))
             *ret = (struct mark_file){.fd = -1, .state = MARK_SOUND, .mark = mark, .next = 1 - i};
     return r;
 }

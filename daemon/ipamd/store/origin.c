@@ -37,7 +37,8 @@ int origin_read(struct db *db, struct origin *ret, struct ipam_error *reterr)
         return -1;
     if (version < 2)
         return 0;
-    int code = sqlite3_prepare_v2(db->handle, "SELECT database, in_use, cookie FROM origin WHERE id = 1", -1, &row, NULL);
+    int code =
+        sqlite3_prepare_v2(db->handle, "SELECT database, in_use, cookie FROM origin WHERE id = 1", -1, &row, NULL);
     int r = code == SQLITE_OK ? origin_from_row(db, row, ret, reterr)
                               : db_fail(db, "its table origin can't be read", reterr);
     sqlite3_finalize(row);

@@ -49,7 +49,7 @@ struct mark_file {
 struct origin {
     bool known; /* false: an older schema has none */
     uint8_t database[STORE_ID_SIZE];
-    bool in_use; /* an ipamd has it open, or ended by force: its log belongs to it */
+    bool in_use;    /* an ipamd has it open, or ended by force: its log belongs to it */
     bool same_file; /* byte for byte the file that ipamd opened, not what SQLite's backup made of it */
     int64_t cookie;
 };
@@ -101,7 +101,8 @@ int schema_check(struct db *db, struct ipam_error *reterr);   /* STORE_TOO_NEW *
 int schema_upgrade(struct db *db, struct ipam_error *reterr); /* to this build's, after schema_check */
 int schema_refuse_newer(const char *path, int64_t version, struct ipam_error *reterr); /* 0 when this build knows it */
 
-int path_fail(const char *path, const char *what, struct ipam_error *reterr); /* "… can't be WHAT: " and errno's text; -1 */
+int path_fail(const char *path, const char *what,
+              struct ipam_error *reterr); /* "… can't be WHAT: " and errno's text; -1 */
 int path_sync(const char *path, int flags, struct ipam_error *reterr);
 
 /* ---- mark.c */
@@ -117,7 +118,8 @@ void mark_close(struct mark_file *file);
 /* ---- origin.c */
 
 int origin_read(struct db *db, struct origin *ret, struct ipam_error *reterr);
-int origin_take(struct db *db, struct origin *origin, struct ipam_error *reterr);  /* in use; one durable transaction or none */
+int origin_take(struct db *db, struct origin *origin,
+                struct ipam_error *reterr); /* in use; one durable transaction or none */
 int origin_leave(struct db *db, struct origin *origin, struct ipam_error *reterr); /* not in use, as durably */
 
 /* ---- loss.c */

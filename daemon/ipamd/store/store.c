@@ -98,9 +98,9 @@ static int connect_as(struct store *store, enum db_access access, bool has_log, 
     int r = db_open(&store->db, store->db_path, access, reterr);
     if (r == 0 && access == DB_WRITE)
         r = check_writable(&store->db, reterr);
-    if (r == 0 && (schema_check(&store->db, reterr) < 0 || db_prepare(&store->db, reterr) < 0 || head_read(&store->db, &store->head, reterr) < 0 ||
-                   check_history(store, reterr) < 0 || origin_read(&store->db, &store->origin, reterr) < 0 ||
-                   readers_open(store, reterr) < 0))
+    if (r == 0 && (schema_check(&store->db, reterr) < 0 || db_prepare(&store->db, reterr) < 0 ||
+                   head_read(&store->db, &store->head, reterr) < 0 || check_history(store, reterr) < 0 ||
+                   origin_read(&store->db, &store->origin, reterr) < 0 || readers_open(store, reterr) < 0))
         r = -1;
     if (r == 0)
         r = loss_judge(store, has_log, reterr);

@@ -16,8 +16,9 @@ struct store;
 struct store_options {
     const char *dir;        /* state directory; made (mode 0750) if its parent exists */
     uint64_t history_limit; /* changes kept at least; 0: all */
-    bool read_only;         /* alters nothing, makes nothing and migrates nothing: STORE_UNAVAILABLE where there is nothing */
-    bool accept_loss;       /* opens also where CHANGES_LOST would be said; then store_commit_loss is all that can be written */
+    bool read_only; /* alters nothing, makes nothing and migrates nothing: STORE_UNAVAILABLE where there is nothing */
+    bool
+        accept_loss; /* opens also where CHANGES_LOST would be said; then store_commit_loss is all that can be written */
 };
 
 /* Opens or creates DIR/ipamd.db and takes the lock DIR/ipamd.lock (flock, held until store_close). Refusals leave every
