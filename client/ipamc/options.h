@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <ipam/chain.h>
 #include <ipam/error.h>
 #include <ipam/ipam.pb-c.h>
 
@@ -27,6 +28,7 @@ enum option_id {
     OPTION_DRY_RUN,
     OPTION_ENQUEUE,
     OPTION_REPLACE,
+    OPTION_END_COOLING,
     OPTION_FAMILY,
     OPTION_ADDRESS,
     OPTION_IPV6_ADDRESS,
@@ -45,6 +47,7 @@ enum option_id {
     OPTION_OWNER,
     OPTION_AT,
     OPTION_FROM,
+    OPTION_EXPECT,
     OPTION_COLOR,
     OPTION_COUNT,
 };
@@ -54,6 +57,12 @@ enum option_id {
     (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_HELP) | \
      OPTION_BIT(OPTION_VERSION))
 
+/* A revision and its hash, as noted from `ipamc audit head` or ipamd's log. */
+struct noted_head {
+    uint64_t revision;
+    uint8_t hash[IPAM_HASH_SIZE];
+};
+
 /* Texts are borrowed from argv; not given: NULL, false or 0. */
 struct options {
     const char *socket;
@@ -62,12 +71,14 @@ struct options {
     bool help, version;
     const char **files; /* -f, in order */
     size_t n_files;
-    bool dry_run, enqueue, replace, only_if_unused, ignore_not_found, list, watch;
+    bool dry_run, enqueue, replace, end_cooling, only_if_unused, ignore_not_found, list, watch;
     Ipam__V1__Family family;
     Ipam__V1__ClaimState state;
     const char *address, *ipv6_address, *preferred_address, *preferred_ipv6_address;
     const char *kind, *uid, *pool, *owner, *at;
     uint64_t after, limit, from; /* revisions and a count */
+    struct noted_head *expected; /* --expect, in order */
+    size_t n_expected;
     enum terminal_color color;
 
     uint32_t given;     /* OPTION_BIT of every option that stood there */

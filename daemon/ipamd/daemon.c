@@ -7,8 +7,10 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
+#include <sodium.h>
 
 #include "bus.h"
+#include "clock.h"
 #include "connection.h"
 #include "files.h"
 #include "log.h"
@@ -26,7 +28,10 @@
 #define ACCEPTS_A_MS     4
 #define ACCEPT_LINE_MS   1000
 #define ACCEPTS_BURST    1024
-#define COOLING_WAIT_MAX 60000 /* ms: the wall clock may be set, so look again after a while */
+#define HEAD_LOG_MS      86400000 /* a line in a log that is kept elsewhere is what a rewritten history is found by */
+#define COOLING_WAIT_MAX 60000 /* ms: time asleep counts for cooling, and not for timers, so look again after a while */
+#define COOLING_ENDS     1000  /* in one iteration at most, and no more while so many changes wait for the disk */
+#define CLOCK_LOOK_MS    5000
 
 /* The handles of the loop; all are closed together. */
 enum handle {
@@ -35,9 +40,11 @@ enum handle {
     HANDLE_WRITER,
     HANDLE_TURN,
     HANDLE_COOLING,
+    HANDLE_CLOCK,
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
     HANDLE_RETRY,
+    HANDLE_HEAD,
     HANDLE_WATCHDOG,
     HANDLE_SHUTDOWN,
     HANDLE_TERM,
@@ -58,8 +65,11 @@ struct daemon {
     struct listener *listener, *events;
     struct bus bus;
     struct reads reads;
-    struct wall_time now; /* of this turn of the loop; 0: not read yet */
-    struct wall_time cooling_armed_for;
+    uint64_t head; /* the newest change that is durable, and its hash */
+    uint8_t head_hash[STORE_HASH_SIZE];
+    struct clock clock;
+    bool clock_is_read; /* in this iteration */
+    struct elapsed_time cooling_armed_for;
     unsigned int accepts;                      /* in this turn of the loop */
     uint64_t accepts_left, accepts_at;         /* as of then, in ms */
     uint64_t accepts_failed, accept_failed_at; /* since the start; ms of the last line that said so, 0: none */
@@ -74,15 +84,32 @@ static struct daemon *daemon_of(const void *handle)
 
 /* ---- What the RPC layer borrows ---------------------------------------------------------------------------------- */
 
+static void clock_stepped(struct daemon *daemon, int64_t step)
+{
+    rpc_server_counters(daemon->rpc)->clock_steps++;
+    log_warning("clock: the wall clock was set %s by %" PRId64
+                " s; cooling addresses wait out their delay all the same",
+                step > 0 ? "forward" : "back", (step > 0 ? step : -step) / 1000000000);
+}
+
+/* The same throughout an iteration. */
+static const struct clock *clock_now(struct daemon *daemon)
+{
+    int64_t step = daemon->clock_is_read ? 0 : clock_read(&daemon->clock);
+    daemon->clock_is_read = true;
+    if (step)
+        clock_stepped(daemon, step);
+    return &daemon->clock;
+}
+
 static struct wall_time host_wall_now(void *user)
 {
-    struct daemon *daemon = user;
-    struct timespec now;
-    if (daemon->now.ns == 0) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        daemon->now.ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    }
-    return daemon->now;
+    return clock_now(user)->now;
+}
+
+static struct elapsed_time host_elapsed_now(void *user)
+{
+    return clock_now(user)->elapsed;
 }
 
 static uint64_t host_monotonic_now(void *user)
@@ -150,7 +177,22 @@ static void pipeline_changed(void *user)
 static void batch_durable(const struct changes *batch, const uint8_t *hashes, void *user)
 {
     struct daemon *daemon = user;
+    daemon->head = batch->items[batch->count - 1].revision;
+    memcpy(daemon->head_hash, hashes + STORE_HASH_SIZE * (batch->count - 1), STORE_HASH_SIZE);
     bus_publish(&daemon->bus, batch, hashes, host_monotonic_now(daemon));
+}
+
+/* As `ipamc audit head` prints it and `ipamc audit verify --expect` takes it. */
+static void head_log(const struct daemon *daemon)
+{
+    char hash[2 * STORE_HASH_SIZE + 1];
+    log_info("head of the history %" PRIu64 ":%s", daemon->head,
+             sodium_bin2hex(hash, sizeof hash, daemon->head_hash, sizeof daemon->head_hash));
+}
+
+static void on_head(uv_timer_t *handle)
+{
+    head_log(daemon_of(handle));
 }
 
 static void on_retry(uv_timer_t *handle)
@@ -180,6 +222,8 @@ static void cooling_expire(struct daemon *daemon)
     arena_init(&arena);
     struct engine_ctx ctx = {
         .now = host_wall_now(daemon),
+        .elapsed = host_elapsed_now(daemon),
+        .max_ends = COOLING_ENDS,
         .actor = {.uid = geteuid(), .command = "ipamd", .method = ""},
         .arena = &arena,
         .changes = pipeline_gather(&daemon->pipeline),
@@ -195,19 +239,31 @@ static void on_cooling(uv_timer_t *handle)
     cooling_expire(daemon);
 }
 
+/* Steps are told even when nobody calls. */
+static void on_clock(uv_timer_t *handle)
+{
+    clock_now(daemon_of(handle));
+}
+
+/* When the disk has taken what waits for it, the loop comes by here again. */
+static bool cooling_may_end(const struct pipeline *pipeline)
+{
+    struct ipam_error error;
+    return pipeline_writable(pipeline, &error) == 0 && pipeline->last->changes.count < COOLING_ENDS;
+}
+
 static void cooling_arm(struct daemon *daemon)
 {
-    struct wall_time next = {0};
+    struct elapsed_time next = {0};
     uv_timer_t *timer = &daemon->handles[HANDLE_COOLING].timer;
-    struct ipam_error error;
-    if (pipeline_writable(&daemon->pipeline, &error) < 0 || !engine_next_expiry(daemon->pipeline.engine, &next)) {
+    if (!cooling_may_end(&daemon->pipeline) || !engine_next_expiry(daemon->pipeline.engine, &next)) {
         uv_timer_stop(timer);
         daemon->cooling_armed_for.ns = 0;
         return;
     }
     if (next.ns == daemon->cooling_armed_for.ns)
         return;
-    int64_t wait = (next.ns - host_wall_now(daemon).ns) / 1000000 + 1;
+    int64_t wait = (next.ns - host_elapsed_now(daemon).ns) / 1000000 + 1;
     daemon->cooling_armed_for = next;
     uv_timer_start(timer, on_cooling, (uint64_t)(wait < 0 ? 0 : wait > COOLING_WAIT_MAX ? COOLING_WAIT_MAX : wait), 0);
 }
@@ -298,7 +354,7 @@ static void on_prepare(uv_prepare_t *handle)
     turn_again(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
-    daemon->now.ns = 0;
+    daemon->clock_is_read = false;
 }
 
 /* One line a second: where no file is left, each client that comes fails. */
@@ -366,8 +422,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING,  HANDLE_DEADLINES, HANDLE_SWEEP,
-                                         HANDLE_RETRY, HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY, HANDLE_HEAD,    HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -412,6 +468,8 @@ static int handles_start(struct daemon *daemon)
     status = status ? status : uv_signal_start(&handles[HANDLE_HUP].signal, on_hangup, SIGHUP);
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
     uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
+    uv_timer_start(&handles[HANDLE_CLOCK].timer, on_clock, CLOCK_LOOK_MS, CLOCK_LOOK_MS);
+    uv_timer_start(&handles[HANDLE_HEAD].timer, on_head, HEAD_LOG_MS, HEAD_LOG_MS);
     unblock_signals();
     watchdog_start(daemon);
     return status;
@@ -421,7 +479,7 @@ static void rpc_init(struct daemon *daemon, struct store *store)
 {
     struct rpc_server_options rpc = {
         .version = IPAM_VERSION,
-        .host = {host_wall_now, host_monotonic_now, host_work, host_drop, connection_wake, daemon},
+        .host = {host_wall_now, host_elapsed_now, host_monotonic_now, host_work, host_drop, connection_wake, daemon},
         .store = store,
         .pipeline = &daemon->pipeline,
         .limits = daemon->limits->engine,
@@ -509,15 +567,18 @@ static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t r
 }
 
 int daemon_run(const struct options *options, const struct access *access, const struct limits *limits,
-               struct store *store, struct engine *engine, const uint8_t hash_key[16], struct listener *listener,
-               struct listener *events, struct ipam_error *reterr)
+               struct store *store, struct engine *engine, const uint8_t hash_key[16], const struct engine_clock *start,
+               struct listener *listener, struct listener *events, struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
+    daemon->clock = (struct clock){start->now, start->elapsed};
+    daemon->clock_is_read = true; /* steps are counted when there is who counts */
     daemon->options = options;
     daemon->access = access;
     daemon->limits = limits;
     daemon->listener = listener;
     daemon->events = events;
+    daemon->head = store_head(store, daemon->head_hash);
     struct room room = room_for_peers(options);
     int status = uv_loop_init(&daemon->loop);
     if (status < 0)
@@ -529,7 +590,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     }
     struct ipam_error trouble;
     bool is_well = store_probe(store, &trouble) == 0; /* nobody is told that it serves before a write has worked */
-    struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
+    struct writer *writer = writer_new(store, hash_key, start, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, options->max_gathered, is_well ? NULL : &trouble, pipeline_changed,
                   daemon);
     daemon->pipeline.on_durable = batch_durable;
@@ -542,6 +603,7 @@ int daemon_run(const struct options *options, const struct access *access, const
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
         if (!is_well)
             log_error(&trouble, "store: can't be written; reads go on, writes are refused until the disk is well");
+        head_log(daemon);
         notify_state("READY=1");
         state_tell(daemon);
     } else {
@@ -549,6 +611,8 @@ int daemon_run(const struct options *options, const struct access *access, const
         finish(daemon);
     }
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    if (status == 0)
+        head_log(daemon);
 
     writer_free(writer);
     bus_done(&daemon->bus);

@@ -39,6 +39,7 @@ COMMANDS = [
     ("history-owner", "history --owner auto-vip", ALL),
     ("history-at", "history --address 10.200.0.50 --at now", ALL),
     ("history-nobody", "history --address 10.200.0.99", ALL),
+    ("audit-head", "audit head", ALL),
     ("audit-verify", "audit verify", ALL),
     ("map-main", "map main-vip-pool", ALL),
     ("map-external", "map external-vip-pool", ALL),
@@ -131,6 +132,9 @@ def alike(name, text):
     text = re.sub(r"\b[0-9a-f]{64}\b", "a" * 64, text)
     text = re.sub(r"hash: \"?[A-Za-z0-9+/]{43}=\"?", f"hash: {'A' * 43}=", text)
     text = re.sub(r"[A-Za-z0-9+/]{43}=", "A" * 43 + "=", text)
+    text = re.sub(r"\bbootId: \"?[A-Za-z0-9+/]{22}==\"?", f"bootId: {'A' * 22}==", text)
+    text = re.sub(r"[A-Za-z0-9+/]{22}==", "A" * 22 + "==", text)
+    text = re.sub(r"(\"?bootTimeNs\"?: )\"\d+\"", r'\g<1>"0"', text)
     text = re.sub(r"\(uid \d+\)", "(uid 0)", text)
     text = re.sub(r"(\"?uid\"?: )\d+\b", r"\g<1>0", text)
     text = text.replace(str(REFERENCE), "REFERENCE")

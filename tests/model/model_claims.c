@@ -14,6 +14,7 @@ void model_record_claim(struct model *model, struct model_claim *claim, enum cla
     if (!claim->id) {
         claim->id = claim->revision;
         claim->created_at = model->now;
+        claim->user = model->user;
     }
     claim->state = state;
     claim->exists = state != CLAIM_RELEASED;
@@ -82,7 +83,78 @@ void model_give_back(struct model *model, struct model_claim *claim)
 
     claim_forget_terms(claim);
     claim->cooling_until = delay ? model->now + delay : 0;
+    claim->delay = delay;
+    claim->ends = model->elapsed + delay;
+    claim->boot = model->boot;
     model_record_claim(model, claim, delay ? CLAIM_COOLING : CLAIM_RELEASED);
+}
+
+/* The owner's cooling claim of the family that was released first; *ret_count: how many there are. */
+static struct model_claim *first_cooling(struct model *model, int owner, enum ipam_family family, uint64_t *ret_count)
+{
+    struct model_claim *first = NULL;
+
+    *ret_count = 0;
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        struct model_claim *claim = &model->claims[i];
+
+        if (!claim->exists || claim->state != CLAIM_COOLING || claim->owner != owner || claim->family != family)
+            continue;
+        ++*ret_count;
+        if (!first || claim->revision < first->revision)
+            first = claim;
+    }
+    return first;
+}
+
+void model_end_oldest(struct model *model, int owner)
+{
+    for (int i = 0; i < 2 && model->limits.cooling_max; i++) {
+        uint64_t count;
+        struct model_claim *first = first_cooling(model, owner, families[i], &count);
+
+        for (; count > model->limits.cooling_max; first = first_cooling(model, owner, families[i], &count))
+            model_give_back(model, first);
+    }
+}
+
+bool model_cools(const struct model *model, int address)
+{
+    const struct model_claim *holder = holder_of(model, address);
+
+    return holder && holder->state == CLAIM_COOLING;
+}
+
+/* ---- Who may ---- */
+
+static bool has(const struct string_list *list, const char *text)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < list->count; i++)
+        found |= !strcmp(list->items[i], text);
+    return found;
+}
+
+static bool allowed(const struct engine_scope *scope, int owner, int uid)
+{
+    const char *kind = model_owners[owner].kind;
+    bool object = uid && has(&scope->objects, kind), any = false;
+
+    for (int i = 0; i < 32; i++)
+        if (scope->member >> i & 1)
+            any |= scope->groups[i].count ? has(&scope->groups[i], kind) : !object;
+    return any;
+}
+
+bool model_may_act(const struct model *model, int owner, int uid)
+{
+    bool may = !model->scope.groups || allowed(&model->scope, owner, uid);
+
+    for (int i = 0; i < MODEL_CLAIMS && may && model->scope.groups; i++)
+        if (model->claims[i].exists && model->claims[i].owner == owner)
+            may = allowed(&model->scope, owner, model->claims[i].uid);
+    return may;
 }
 
 /* ---- Decisions ---- */
@@ -370,21 +442,36 @@ static struct model_claim *next_cooled(struct model *model)
     for (int i = 0; i < MODEL_CLAIMS; i++) {
         struct model_claim *claim = &model->claims[i];
 
-        if (claim->exists && claim->state == CLAIM_COOLING && claim->cooling_until <= model->now &&
-            (!next || claim->cooling_until < next->cooling_until ||
-             (claim->cooling_until == next->cooling_until && claim->id < next->id)))
+        if (claim->exists && claim->state == CLAIM_COOLING && claim->ends <= model->elapsed &&
+            (!next || claim->ends < next->ends || (claim->ends == next->ends && claim->id < next->id)))
             next = claim;
     }
     return next;
 }
 
-void model_time(struct model *model, int64_t now)
+void model_time(struct model *model, int64_t now, int64_t elapsed, size_t max)
 {
     struct model_claim *claim;
 
-    if (now > model->now)
-        model->now = now;
-    while ((claim = next_cooled(model)) != NULL)
+    model->now = now;
+    if (elapsed > model->elapsed)
+        model->elapsed = elapsed;
+    for (size_t ended = 0; (!max || ended < max) && (claim = next_cooled(model)) != NULL; ended++)
         model_record_claim(model, claim, CLAIM_RELEASED);
     model_serve(model);
+}
+
+void model_restart(struct model *model, int64_t now, int64_t elapsed, bool boots)
+{
+    model->boot += boots;
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        struct model_claim *claim = &model->claims[i];
+        int64_t left = claim->cooling_until - now;
+
+        left = left < 0 ? 0 : left > claim->delay ? claim->delay : left;
+        if (claim->boot != model->boot)
+            claim->ends = elapsed + left;
+    }
+    model->now = now;
+    model->elapsed = elapsed;
 }

@@ -99,7 +99,7 @@ static int setup(void **state)
     assert_int_equal(store_open(&options, &f->store, &error), 0);
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
-    f->writer = writer_new(f->store, hash_key, wake, f);
+    f->writer = writer_new(f->store, hash_key, &(struct engine_clock){0}, wake, f);
     pipeline_init(&f->pipeline, engine, f->writer, MAX_GATHERED, NULL, on_state, f);
     arena_init(&f->arena);
     *state = f;
@@ -451,14 +451,14 @@ static void cooling_that_ends_heeds_the_bound(void **state)
     gather_all(f);
     uint64_t revision = engine_revision(f->pipeline.engine);
     ctx = context(f);
-    ctx.now.ns += 5000000000;
+    ctx.elapsed.ns += 5000000000;
     pipeline_expire(&f->pipeline, &ctx);
     assert_int_equal(engine_revision(f->pipeline.engine), revision);
     disk_stick(false);
     while (!pipeline_idle(&f->pipeline))
         turn(f);
     ctx = context(f);
-    ctx.now.ns += 5000000000;
+    ctx.elapsed.ns += 5000000000;
     pipeline_expire(&f->pipeline, &ctx);
     assert_int_equal(engine_revision(f->pipeline.engine), revision + 1);
     pipeline_flush(&f->pipeline);

@@ -5,12 +5,13 @@
  *
  * Every deciding function works in one go: on success (0) the engine is in its new state and the changes that led there
  * have been appended to `ctx->changes`, one atomic batch; on refusal (-1) nothing has changed but what `ctx->changes`
- * got from cooling that ended by ctx->now, and *reterr says why. With dry_run, nothing at all changes (no cooling ends
+ * got from cooling that ended by ctx->elapsed, and *reterr says why. With dry_run, nothing at all changes (no cooling ends
  * either): the answer is what the call would give, revisions and ids included. Results and strings in them are borrowed
  * until the next engine_ call or the end of ctx->arena or ctx->changes, whichever is first.
  *
  * The order of changes in a batch, so that equal calls make equal histories:
- *  1. cooling that ended, by (cooling_until, id), then the queue (5): a part of its own, with an empty actor {0, "", ""};
+ *  1. cooling that ended, the first ctx->max_ends of it by (end, id), then the queue (5): a part of its own, with an empty
+ *     actor {0, "", ""};
  *  2. what was asked for, as each function says;
  *  3. DRAINING pools through which no bound claim is left any more: REMOVED, the oldest first;
  *  4. if a pool changed or went: rejected pools. The oldest that can be accepted is; then again from the oldest, until none
@@ -38,31 +39,61 @@ struct engine;
 #define ENGINE_POOL_CAPACITY_MAX (1u << 25) /* usable addresses of a pool, both families together */
 #define ENGINE_REUSE_DELAY_MAX   315360000  /* seconds: ten years */
 
-/* How many claims, bound and waiting, owners of a kind may have. */
+/* How many claims, bound, waiting and cooling, owners of a kind may have. */
 struct claim_limit {
     const char *kind; /* "*": each kind that no other row names */
     uint64_t max;
 };
 
-/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. */
+/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. Claims are counted
+ * in every state, cooling ones too: they take memory and addresses alike. 0: no limit, unless said otherwise. */
 struct engine_limits {
     const struct claim_limit *claims;
     size_t n_claims;
-    size_t name_max; /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+    uint64_t claims_max;      /* of all owners together */
+    uint64_t user_claims_max; /* that the caller (ctx->actor.uid) has made, for whichever owner */
+    uint64_t cooling_max;     /* addresses of an owner and family that cool at once; past it the oldest end early */
+    size_t name_max;          /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
 };
 
-/* What comes with every request. `now` before that of an earlier call counts as that one's. */
+/* For whom the caller may make, change and give back claims: what the groups allow together of which it is a member. */
+struct engine_scope {
+    const struct string_list *groups; /* kinds of owners, by group: an empty list is every kind. NULL: for everybody */
+    uint32_t member;                  /* bit i: of groups[i] */
+    struct string_list
+        objects; /* owners of these kinds with a uid are Kubernetes': only for groups that name the kind */
+};
+
+/* What comes with every request. `now` dates the changes as it is, and may go back; what ends by itself ends by `elapsed`,
+ * which counts as that of an earlier call if it is before it. */
 struct engine_ctx {
     struct wall_time now;
+    struct elapsed_time elapsed;
+    size_t max_ends; /* so many coolings end with this call at most, so that none takes long; 0: all that are over */
     struct actor actor;
     struct arena *arena;     /* results live here */
     struct changes *changes; /* appended to */
     struct engine_limits limits;
+    struct engine_scope scope; /* of engine_allocate and engine_release */
 };
 
 /* hash_key: random bytes, so that names from users can't be chosen to collide (SipHash). */
 struct engine *engine_new(const uint8_t hash_key[16]);
 struct engine *engine_free(struct engine *engine); /* NULL is fine; returns NULL */
+
+/* Both clocks when the process started, and which boot of the machine that is. */
+struct engine_clock {
+    struct wall_time now;
+    struct elapsed_time elapsed;
+    uint8_t boot_id[BOOT_ID_SIZE];
+};
+
+/* Before the first call and the first replay; an engine without starts at 0 in a boot 0. What cooled when it was recorded
+ * ends
+ *  - at boot_time + delay, if it was released in this boot: exactly;
+ *  - else, or if that is not known (ipamd 0.1.0), clamp(cooling_until - now, 0, delay) after `elapsed`. No wall clock, then
+ *    or now, can make it last longer than its delay. 0.1.0's delay is cooling_until less the time of its change. */
+void engine_set_clock(struct engine *engine, const struct engine_clock *clock);
 
 uint64_t engine_revision(const struct engine *engine); /* of the newest change; 0 when empty */
 
@@ -189,8 +220,10 @@ struct allocate_args {
  * Checks, in this order; the first that fails is the reason:
  *   INVALID_OWNER (kind, name or uid empty where it may not be, too long, not printable UTF-8, a '/' in the kind), then
  *   INVALID_REQUEST (unknown family set, texts and families that contradict, manual without address, a pool that is no
- *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the owner's kind would have by
- *   ctx->limits, those that wait included; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   DNS-1123 subdomain), PERMISSION_DENIED (ctx->scope does not allow the owner, by its kind, the uid given, and the uids
+ *   that its claims are recorded with, cooling ones too), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the
+ *   owner's kind, the caller and all would have by ctx->limits, in this order; never enqueued. One that waits or cools and goes on
+ *   as this one adds none); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
  *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
  *   that are to be granted); then per family, IPv4 first:
  *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING
@@ -213,7 +246,8 @@ struct allocate_args {
  * A family that waits and is not asked for stays as it is, but when its other half is granted or joins the queue anew, it is
  * no longer dual (a change, with `dual` false and nothing else).
  *
- * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for.
+ * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for, then the
+ * owner's cooling claims beyond ctx->limits.cooling_max that end early (RELEASED, with cooling_until; IPv4, IPv6, each the oldest release first).
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
@@ -228,17 +262,23 @@ struct release_args {
     unsigned int families;   /* 0: both */
     const char *address;     /* "" for whatever the owner has */
     const char *uid;         /* not "": only claims whose recorded uid is this one */
+    bool end_cooling;        /* ends the cooling of `address`, and releases nothing */
     bool dry_run;
 };
 
 /* Gives back BOUND and WAITING claims, all that match; none is success too. Order: IPv4, IPv6.
  * Neither owner nor address: INVALID_REQUEST, like an unknown family set; a kind without a name, a name without a kind, or
  * either not as in engine_allocate: INVALID_OWNER; an address that can't be read: INVALID_ADDRESS; checked in the order
- * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS. An address alone matches the BOUND claim that holds it; with an owner it
+ * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS, PERMISSION_DENIED (as in engine_allocate, of the owner given; of an address
+ * alone, the one that holds it). An address alone matches the BOUND claim that holds it; with an owner it
  * matches its BOUND claim that holds it or its WAITING claim that asks for it.
  * A bound address cools for the reuse delay of the pool in which it lies, else of the pool the claim was made through;
- * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. When one half of a
- * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back). */
+ * with no delay it is free at once; what cools beyond ctx->limits.cooling_max ends, as in engine_allocate, after the claims given
+ * back and the one no longer dual. The last claim made through a DRAINING pool takes the pool with it. When one half of a
+ * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back).
+ *
+ * end_cooling: the COOLING claim of `address` (INVALID_REQUEST without one), if owner, families and uid match where they are
+ * given, is RELEASED; nothing that cools is success too. Its record keeps cooling_until. */
 int engine_release(struct engine *engine, const struct engine_ctx *ctx, const struct release_args *args,
                    struct claim_views *ret, struct ipam_error *reterr);
 
@@ -258,10 +298,11 @@ struct claim_filter {
 void engine_claims_list(struct engine *engine, const struct claim_filter *filter, uint64_t after_id, size_t limit,
                         size_t scan, struct arena *arena, struct claim_views *ret, uint64_t *ret_last);
 
-/* Ends every cooling whose time has come by ctx->now, then serves the queue. The deciding functions do this first by
- * themselves; the loop calls it when engine_next_expiry's time is reached. */
+/* Ends coolings whose time has come by ctx->elapsed, ctx->max_ends at most, then serves the queue. The deciding functions do
+ * this first by themselves; the loop calls it when engine_next_expiry's time is reached, again and again until that lies
+ * ahead: what is over and has not ended yet still cools. Late is fine, early is not. */
 void engine_expire(struct engine *engine, const struct engine_ctx *ctx);
-bool engine_next_expiry(const struct engine *engine, struct wall_time *ret);
+bool engine_next_expiry(const struct engine *engine, struct elapsed_time *ret);
 
 struct engine_totals {
     uint64_t pools, bound, waiting, cooling;
@@ -275,7 +316,7 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
  * tells how far the history goes (needed in the second case only). -1 with STORE_DAMAGED when the record contradicts the
  * state; the engine is then good for engine_free only. */
 int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr);
-void engine_set_revision(struct engine *engine, uint64_t revision, struct wall_time at);
+void engine_set_revision(struct engine *engine, uint64_t revision);
 
 /* Records that the changes after the newest one were acknowledged once and are lost: the next change, of kind CHANGE_LOSS.
  * `kept` is filled in. Nothing else is decided, no cooling ends. */

@@ -32,10 +32,12 @@ struct store_options {
 int store_open(const struct store_options *options, struct store **ret, struct ipam_error *reterr);
 struct store *store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
 
-/* Replays the present state into an empty engine, checking every row; STORE_DAMAGED leaves every file as it was, and the
+/* Replays the present state into an empty engine, which knows its clock, checking every row; STORE_DAMAGED leaves every file as it was, and the
  * engine is of no use then. Not beside store_commit. */
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr);
 
+/* The newest change that is durable, and its hash; 0 and zero bytes in an empty history. Called as store_commit is. */
+uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE]);
 /* With accept_loss: is there a loss to record, and what is known of it? A database that came without a mark (a backup, one of
  * an older ipamd) may lack changes too, so there is one then. False: all that was acknowledged is here. */
 bool store_lost(const struct store *store, struct loss_record *ret);
