@@ -37,6 +37,7 @@ def page():
         sys.exit("docs/errors.py: a row of errors.def can't be read")
     lines = [HEAD]
     lines += [f"| {code} | {name.lower()} | {comment or 'success'} |\n" for name, code, comment in exits]
+    lines += ["\nThose of ipamd are in [operations](operations.md#when-ipamd-refuses-to-start): 2 for what it would end with each time.\n"]
     lines += ["\n## Reasons\n\n| reason | number | gRPC status | exit | meaning | what to do |\n|---|---|---|---|---|---|\n"]
     lines += [f"| `{name}` | {number} | {status} | {codes[group]} | {plain(summary)} | {plain(remedy)} |\n"
               for name, number, status, group, summary, remedy in rows]

@@ -11,6 +11,7 @@ static const struct {
     [EVENT_TICK] = {"tick", 5}, /* with its NUL: there is nothing more */
     [EVENT_CLAIM] = {"claim/", 6},
     [EVENT_POOL] = {"pool/", 5},
+    [EVENT_LOST] = {"lost/", 5},
 };
 
 #define N_KINDS (sizeof(prefixes) / sizeof(prefixes[0]))
@@ -95,6 +96,8 @@ static bool topic_fits(const struct event *event, const Ipam__V1__Change *change
     if (event->kind == EVENT_CLAIM)
         return change->entity_case == IPAM__V1__CHANGE__ENTITY_CLAIM && change->claim->owner != NULL &&
                topic_skip(&rest, change->claim->owner->kind, '/') && strcmp(rest, change->claim->owner->name) == 0;
+    if (event->kind == EVENT_LOST)
+        return change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST && *rest == '\0';
     return change->entity_case == IPAM__V1__CHANGE__ENTITY_POOL && change->pool->spec != NULL &&
            strcmp(rest, change->pool->spec->name) == 0;
 }

@@ -17,6 +17,7 @@ enum event_kind {
     EVENT_TICK,  /* "tick", a Tick */
     EVENT_CLAIM, /* "claim/KIND/NAME", a Change */
     EVENT_POOL,  /* "pool/NAME", a Change */
+    EVENT_LOST,  /* "lost/", a Change: changes were lost; it has no name */
 };
 
 /* A message taken apart; borrowed from it. */

@@ -114,7 +114,22 @@ static const char *removed_words(struct arena *arena, const Ipam__V1__Change *ch
     return arena_printf(arena, "pool %s removed", pool_name(change->pool));
 }
 
-/* ---- Both ----------------------------------------------------------------------------------------------------------- */
+/* ---- Lost changes ------------------------------------------------------------------------------------------------- */
+
+const char *change_lost_words(struct arena *arena, const Ipam__V1__ChangesLost *lost)
+{
+    if (lost->lost_revision > lost->kept_revision)
+        return arena_printf(arena,
+                            "changes lost: revisions %" PRIu64 " to %" PRIu64
+                            " had been acknowledged and were gone; their numbers are given anew",
+                            lost->kept_revision + 1, lost->lost_revision);
+    return arena_printf(arena,
+                        "changes lost: what was acknowledged after revision %" PRIu64
+                        " is gone, how much is not known; the numbers are given anew",
+                        lost->kept_revision);
+}
+
+/* ---- All ----------------------------------------------------------------------------------------------------------- */
 
 typedef const char *(*speaker)(struct arena *arena, const Ipam__V1__Change *change);
 
@@ -134,6 +149,8 @@ const char *change_words(struct arena *arena, const Ipam__V1__Change *change)
         speak = of_claims[change->claim->state];
     else if (change->entity_case == IPAM__V1__CHANGE__ENTITY_POOL && (size_t)change->pool->state < COUNT(of_pools))
         speak = of_pools[change->pool->state];
+    else if (change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST)
+        return change_lost_words(arena, change->changes_lost);
     return speak == NULL ? "a change that this ipamc does not know" : speak(arena, change);
 }
 

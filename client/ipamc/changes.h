@@ -15,6 +15,9 @@ extern const struct view change_view; /* rows are Ipam__V1__Change */
 /* "10.200.0.1/32 allocated to ProxyVIP/web-vip from main-vip-pool". */
 const char *change_words(struct arena *arena, const Ipam__V1__Change *change);
 
+/* "changes lost: revisions 151 to 200 had been acknowledged and …". */
+const char *change_lost_words(struct arena *arena, const Ipam__V1__ChangesLost *lost);
+
 /* "ipamc (uid 0)"; what ipamd did by itself: "ipamd". */
 const char *change_actor(struct arena *arena, const Ipam__V1__Actor *actor);
 

@@ -5,15 +5,28 @@
 
 #include <ipam/chain.h>
 
+#include "changes.h"
+#include "json_message.h"
 #include "read_changes.h"
 
 struct audit {
     struct ipam_chain chain;
     uint64_t checked;  /* changes whose hash was computed anew */
     uint64_t believed; /* revision whose hash the chain starts from; 0: it starts at its beginning */
-    const struct options *options;
+    struct cli *cli;
+    json_t *lost;    /* revisions at which changes were lost; NULL: none */
     uint64_t proven; /* the newest revision of --expect that has its hash */
 };
+
+/* The chain goes on over a loss, as nothing that it holds was altered; but it does not hold all that was acknowledged. */
+static void note_lost(struct audit *audit, const Ipam__V1__Change *change)
+{
+    cli_note(audit->cli, "revision %" PRIu64 ": %s", change->revision,
+             change_lost_words(&audit->cli->arena, change->changes_lost));
+    if (!audit->lost)
+        audit->lost = json_array();
+    json_array_append_new(audit->lost, json_sprintf("%llu", (unsigned long long)change->revision));
+}
 
 /* ---- Heads that were noted --------------------------------------------------------------------------------------- */
 
@@ -22,8 +35,8 @@ static int check_expected(struct audit *audit, struct ipam_error *reterr)
 {
     const struct ipam_chain *chain = &audit->chain;
 
-    for (size_t i = 0; i < audit->options->n_expected && chain->known; i++) {
-        const struct noted_head *head = &audit->options->expected[i];
+    for (size_t i = 0; i < audit->cli->options.n_expected && chain->known; i++) {
+        const struct noted_head *head = &audit->cli->options.expected[i];
         if (head->revision != chain->revision)
             continue;
         if (memcmp(head->hash, chain->hash, IPAM_HASH_SIZE) != 0)
@@ -74,6 +87,8 @@ static int check_change(const Ipam__V1__Change *change, void *user, struct ipam_
         return ipam_error_prefix(reterr, "%" PRIu64 " changes fit the hash chain, up to revision %" PRIu64,
                                  audit->checked, audit->chain.revision);
     audit->checked += known;
+    if (change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST)
+        note_lost(audit, change);
     return check_expected(audit, reterr);
 }
 
@@ -96,10 +111,10 @@ static void print_audit(struct cli *cli, const struct audit *audit, const struct
 
     if (output_is_structured(&cli->output)) {
         output_json(&cli->output,
-                    json_pack("{s:o, s:o, s:s, s:o, s:o, s:o}", "checked", number_text(audit->checked), "revision",
-                              number_text(audit->chain.revision), "hash", head, "believed",
+                    json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o*}", "checked", number_text(audit->checked),
+                              "revision", number_text(audit->chain.revision), "hash", head, "believed",
                               number_text(audit->believed), "compactedThrough", number_text(read->compacted_through),
-                              "proven", number_text(audit->proven)));
+                              "proven", number_text(audit->proven), "lost", audit->lost));
         return;
     }
     if (audit->checked > 0)
@@ -147,7 +162,7 @@ static int start_chain(struct cli *cli, struct audit *audit, struct ipam_error *
 int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr)
 {
     Ipam__V1__ListChangesRequest all = IPAM__V1__LIST_CHANGES_REQUEST__INIT;
-    struct audit audit = {.options = &cli->options};
+    struct audit audit = {.cli = cli};
     struct changes_read read = {0};
 
     if (start_chain(cli, &audit, reterr) < 0)

@@ -40,11 +40,13 @@ static bool pool_matches(const char *wanted, const Ipam__V1__Pool *pool)
     return wanted[0] == '\0' || (spec != NULL && strcmp(wanted, spec->name) == 0);
 }
 
-/* As ListChanges filters: what is asked of an owner or address is asked of claims. */
+/* As ListChanges filters: what is asked of an owner or address is asked of claims, and lost changes concern all. */
 static bool change_matches(const struct following *following, const Ipam__V1__Change *change)
 {
     const Ipam__V1__ListChangesRequest *filter = &following->filter;
 
+    if (change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST)
+        return true;
     if (change->entity_case == IPAM__V1__CHANGE__ENTITY_POOL)
         return filter->owner == NULL && following->address.family == IPAM_FAMILY_NONE &&
                pool_matches(filter->pool, change->pool);

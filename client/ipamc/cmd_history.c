@@ -4,13 +4,16 @@
 
 #include "changes.h"
 #include "history.h"
+#include "json_message.h"
 #include "read_changes.h"
 #include "when.h"
 
 #define AT_ONCE 1000 /* changes that are read in one piece */
 
 struct history_read {
+    struct cli *cli;
     struct history history;
+    json_t *lost;           /* array of the changes that tell of lost ones; NULL: none */
     struct listing listing; /* what the tenures borrow from */
     struct history_moment moment;
     Google__Protobuf__Timestamp oldest;
@@ -18,10 +21,24 @@ struct history_read {
     struct changes_read read;
 };
 
+/* Where changes were lost the answer has a hole: that is said. */
+static void note_lost(struct history_read *read, const Ipam__V1__Change *change)
+{
+    cli_note(read->cli, "%s, %s: who held it by those changes is not known", change_time(&read->cli->arena, change->at),
+             change_lost_words(&read->cli->arena, change->changes_lost));
+    if (!read->lost)
+        read->lost = json_array();
+    json_array_append_new(read->lost, json_message_encode(&change->base));
+}
+
 static int visit(const Ipam__V1__Change *change, void *user, struct ipam_error *reterr)
 {
+    struct history_read *read = user;
     (void)reterr;
-    history_add(user, change);
+    if (change->entity_case == IPAM__V1__CHANGE__ENTITY_CHANGES_LOST)
+        note_lost(read, change);
+    else
+        history_add(&read->history, change);
     return 0;
 }
 
@@ -108,7 +125,7 @@ static int find_moment(struct cli *cli, struct history_read *read, struct ipam_e
     return 0;
 }
 
-static void print_history(struct cli *cli, const struct history_read *read)
+static void print_history(struct cli *cli, struct history_read *read)
 {
     const struct history *history = &read->history;
     const void **rows = arena_alloc(&cli->arena, (history->count + 1) * sizeof(*rows));
@@ -120,9 +137,10 @@ static void print_history(struct cli *cli, const struct history_read *read)
             json_array_append_new(list, tenure_json(&cli->arena, &history->items[i]));
     }
     if (output_is_structured(&cli->output)) {
-        output_json(&cli->output, json_pack("{s:o, s:o, s:o}", "tenures", list, "compactedThrough",
-                                            json_sprintf("%llu", (unsigned long long)read->read.compacted_through),
-                                            "revision", json_sprintf("%llu", (unsigned long long)read->read.revision)));
+        output_json(&cli->output,
+                    json_pack("{s:o, s:o, s:o, s:o*}", "tenures", list, "compactedThrough",
+                              json_sprintf("%llu", (unsigned long long)read->read.compacted_through), "revision",
+                              json_sprintf("%llu", (unsigned long long)read->read.revision), "lost", read->lost));
         return;
     }
     json_decref(list);
@@ -137,7 +155,7 @@ static int read_history(struct cli *cli, struct history_read *read, struct ipam_
     Ipam__V1__ListChangesRequest filter;
 
     changes_filter(cli, &filter);
-    if (read_changes(cli, &filter, 0, visit, &read->history, &read->listing, &read->read, reterr) < 0 ||
+    if (read_changes(cli, &filter, 0, visit, read, &read->listing, &read->read, reterr) < 0 ||
         add_present(cli, &filter, read, reterr) < 0)
         return -1;
     for (size_t i = 0; i < read->listing.count; i++)
@@ -152,7 +170,7 @@ int cmd_history(struct cli *cli, struct ipam_error *reterr)
 {
     const struct options *options = &cli->options;
     struct ipam_error why;
-    struct history_read read = {.history.arena = &cli->arena, .has_at = options->at != NULL};
+    struct history_read read = {.cli = cli, .history.arena = &cli->arena, .has_at = options->at != NULL};
 
     if ((options->address == NULL) == (options->owner == NULL))
         return usage_error(reterr, "history of what: write ipamc history --address A, or --owner [KIND/]NAME");

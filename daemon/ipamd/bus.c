@@ -37,13 +37,16 @@ static bool budget_take(struct bus *bus, uint64_t deliveries, uint64_t now)
 
 static const char *change_name(const struct change *change)
 {
-    return change->kind == CHANGE_POOL ? change->pool.name : change->claim.owner.name;
+    return change->kind == CHANGE_POOL    ? change->pool.name
+           : change->kind == CHANGE_CLAIM ? change->claim.owner.name
+                                          : "";
 }
 
 /* False: the publisher has no room. */
 static bool change_put(struct bus *bus, const struct change *change, const uint8_t *hash)
 {
-    static const enum event_kind kinds[] = {[CHANGE_POOL] = EVENT_POOL, [CHANGE_CLAIM] = EVENT_CLAIM};
+    static const enum event_kind kinds[] = {
+        [CHANGE_POOL] = EVENT_POOL, [CHANGE_CLAIM] = EVENT_CLAIM, [CHANGE_LOSS] = EVENT_LOST};
     const char *owner_kind = change->kind == CHANGE_CLAIM ? change->claim.owner.kind : "";
     enum event_kind kind = kinds[change->kind];
     size_t record_size;

@@ -27,6 +27,7 @@
 #define DROPS_A_TURN      128 /* of clients that are sent away at once */
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
+#define ACCEPT_LINE_MS   1000
 #define ACCEPTS_BURST    1024
 #define HEAD_LOG_MS      86400000 /* a line in a log that is kept elsewhere is what a rewritten history is found by */
 #define COOLING_WAIT_MAX 60000 /* ms: time asleep counts for cooling, and not for timers, so look again after a while */
@@ -70,9 +71,10 @@ struct daemon {
     struct clock clock;
     bool clock_is_read; /* in this iteration */
     struct elapsed_time cooling_armed_for;
-    unsigned int accepts, drops;       /* in this turn of the loop */
-    uint64_t accepts_left, accepts_at; /* as of then, in ms */
-    bool client_waits;                 /* for the next turn, to be accepted */
+    unsigned int accepts, drops;               /* in this turn of the loop */
+    uint64_t accepts_left, accepts_at;         /* as of then, in ms */
+    uint64_t accepts_failed, accept_failed_at; /* since the start; ms of the last line that said so, 0: none */
+    bool client_waits;                         /* for the next turn, to be accepted */
     bool stopping, closed;
 };
 
@@ -143,12 +145,25 @@ static void on_writer(uv_async_t *handle)
     pipeline_take(&daemon_of(handle)->pipeline);
 }
 
+/* To systemd; and the store is tried again while it is not well. */
+static void state_tell(struct daemon *daemon)
+{
+    bool serves = daemon->pipeline.state == PIPELINE_SERVING;
+    if (serves)
+        uv_timer_stop(&daemon->handles[HANDLE_RETRY].timer);
+    else
+        uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
+    notify_send("STATUS=%s", serves ? "Serving" : daemon->pipeline.error.message);
+}
+
 static void pipeline_changed(void *user)
 {
     struct daemon *daemon = user;
     const struct pipeline *pipeline = &daemon->pipeline;
     if (pipeline->state == PIPELINE_SERVING)
         log_info("store: writes work again at revision %" PRIu64, pipeline->durable);
+    else if (pipeline->state == PIPELINE_STALLED)
+        log_error(&pipeline->error, "store: writes are refused, reads wait for the disk");
     else if (pipeline->state == PIPELINE_DEGRADED)
         log_warning("store: back at revision %" PRIu64 "; reads go on, writes are refused until the disk is well",
                     pipeline->durable);
@@ -156,11 +171,7 @@ static void pipeline_changed(void *user)
         log_error(&pipeline->error, "store: can't be read back, all calls are refused until it can");
     else
         log_error(&pipeline->error, "store: a commit failed, nobody was told of what it held");
-    if (pipeline->state == PIPELINE_SERVING)
-        uv_timer_stop(&daemon->handles[HANDLE_RETRY].timer);
-    else
-        uv_timer_again(&daemon->handles[HANDLE_RETRY].timer);
-    notify_send("STATUS=%s", pipeline->state == PIPELINE_SERVING ? "Serving" : pipeline->error.message);
+    state_tell(daemon);
     rpc_server_state_changed(daemon->rpc);
 }
 
@@ -216,7 +227,7 @@ static void cooling_expire(struct daemon *daemon)
         .max_ends = COOLING_ENDS,
         .actor = {.uid = geteuid(), .command = "ipamd", .method = ""},
         .arena = &arena,
-        .changes = daemon->pipeline.gathering,
+        .changes = pipeline_gather(&daemon->pipeline),
     };
     pipeline_expire(&daemon->pipeline, &ctx);
     arena_done(&arena);
@@ -238,7 +249,8 @@ static void on_clock(uv_timer_t *handle)
 /* When the disk has taken what waits for it, the loop comes by here again. */
 static bool cooling_may_end(const struct pipeline *pipeline)
 {
-    return pipeline->state == PIPELINE_SERVING && pipeline->gathering->count < COOLING_ENDS;
+    struct ipam_error error;
+    return pipeline_writable(pipeline, &error) == 0 && pipeline->last->changes.count < COOLING_ENDS;
 }
 
 static void cooling_arm(struct daemon *daemon)
@@ -349,13 +361,25 @@ static void on_prepare(uv_prepare_t *handle)
     daemon->clock_is_read = false;
 }
 
+/* One line a second: where no file is left, each client that comes fails. */
+static void accept_failed(struct daemon *daemon, int status)
+{
+    uint64_t now = uv_now(&daemon->loop);
+    daemon->accepts_failed++;
+    if (daemon->accept_failed_at != 0 && now - daemon->accept_failed_at < ACCEPT_LINE_MS)
+        return;
+    log_warning("accept: %s, ignoring; %" PRIu64 " clients could not be accepted since the start", uv_strerror(status),
+                daemon->accepts_failed);
+    daemon->accept_failed_at = now;
+}
+
 /* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
 static void on_client(uv_stream_t *listener, int status)
 {
     if (status == 0)
         client_accept(daemon_of(listener));
     else
-        log_warning("accept: %s, ignoring", uv_strerror(status));
+        accept_failed(daemon_of(listener), status);
 }
 
 /* ---- Signals ----------------------------------------------------------------------------------------------------- */
@@ -572,8 +596,11 @@ int daemon_run(const struct options *options, const struct access *access, const
         free(daemon);
         return -1;
     }
+    struct ipam_error trouble;
+    bool is_well = store_probe(store, &trouble) == 0; /* nobody is told that it serves before a write has worked */
     struct writer *writer = writer_new(store, hash_key, start, writer_wake, daemon);
-    pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
+    pipeline_init(&daemon->pipeline, engine, writer, options->max_gathered, is_well ? NULL : &trouble, pipeline_changed,
+                  daemon);
     daemon->pipeline.on_durable = batch_durable;
     reads_init(&daemon->reads, &daemon->loop, options->history_rate);
     rpc_init(daemon, store);
@@ -583,8 +610,11 @@ int daemon_run(const struct options *options, const struct access *access, const
     if (status == 0) {
         cooling_expire(daemon); /* and what today's rules make of what was loaded */
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
+        if (!is_well)
+            log_error(&trouble, "store: can't be written; reads go on, writes are refused until the disk is well");
         head_log(daemon);
-        notify_state("READY=1\nSTATUS=Serving");
+        notify_state("READY=1");
+        state_tell(daemon);
     } else {
         ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
         finish(daemon);

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <sodium.h>
 
@@ -12,11 +14,50 @@
 #include "log.h"
 #include "process.h"
 
-/* Exit codes as in ipamc: docs/errors.md. */
+/* How a start may end. A service manager is told not to start ipamd again after IPAM_EXIT_USAGE: it would end so each time,
+ * until somebody has looked at it. docs/operations.md has the table. */
+static int exit_code(const struct ipam_error *error)
+{
+    static const struct {
+        enum ipam_reason reason;
+        int code;
+    } rows[] = {
+        {IPAM_REASON_STORE_DAMAGED, IPAM_EXIT_USAGE},       {IPAM_REASON_STORE_TOO_NEW, IPAM_EXIT_USAGE},
+        {IPAM_REASON_CHANGES_LOST, IPAM_EXIT_USAGE},        {IPAM_REASON_STORE_LOCKED, IPAM_EXIT_UNAVAILABLE},
+        {IPAM_REASON_OUT_OF_MEMORY, IPAM_EXIT_UNAVAILABLE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].reason == error->reason)
+            return rows[i].code;
+    return ipam_error_exit_code(error); /* bad options: USAGE; what may pass by itself: UNAVAILABLE */
+}
+
 static int fail(const struct ipam_error *error, const char *what)
 {
     log_error(error, "%s", what);
-    return ipam_error_exit_code(error);
+    return exit_code(error);
+}
+
+/* Whoever can write there can give addresses away. */
+static void warn_of_mode(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return;
+    if (status.st_mode & S_IWOTH)
+        log_warning("%s can be written by every user of the machine (mode %04o): chmod o-w %s", path,
+                    status.st_mode & 07777, path);
+    if (status.st_uid != 0 && status.st_uid != geteuid())
+        log_warning("%s belongs to uid %u, who can change all that ipamd holds, and ipamd runs as uid %u", path,
+                    status.st_uid, geteuid());
+}
+
+static void check_modes(const char *state_dir)
+{
+    char path[4096];
+    warn_of_mode(state_dir);
+    snprintf(path, sizeof path, "%s/ipamd.db", state_dir);
+    warn_of_mode(path);
 }
 
 static int check(const struct options *options, struct store *store)
@@ -25,6 +66,56 @@ static int check(const struct options *options, struct store *store)
     if (store_verify(store, &error) < 0)
         return fail(&error, "check");
     printf("%s: sound\n", options->state_dir);
+    return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
+}
+
+/* Records the loss as the next change. */
+static int loss_record(struct store *store, struct engine *engine, const struct loss_record *loss,
+                       struct loss_record *ret, struct ipam_error *reterr)
+{
+    struct changes changes;
+    struct arena arena;
+    struct timespec now;
+    changes_init(&changes);
+    arena_init(&arena);
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct engine_ctx ctx = {
+        .now = {(int64_t)now.tv_sec * 1000000000 + now.tv_nsec},
+        .actor = {.uid = getuid(), .command = "ipamd", .method = "--accept-lost-changes"},
+        .arena = &arena,
+        .changes = &changes,
+    };
+    engine_record_loss(engine, &ctx, loss);
+    *ret = changes.items[0].loss;
+    int status = store_commit_loss(store, &changes, reterr);
+    arena_done(&arena);
+    changes_done(&changes);
+    return status;
+}
+
+static int accept_lost_changes(const struct options *options, struct store *store)
+{
+    static const uint8_t no_key[16];
+    struct ipam_error error;
+    struct loss_record loss;
+    if (!store_lost(store, &loss)) {
+        printf("%s: nothing is missing, nothing was recorded\n", options->state_dir);
+        return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
+    }
+    struct engine *engine = engine_new(no_key);
+    int status = store_load(store, engine, &error);
+    if (status == 0)
+        status = loss_record(store, engine, &loss, &loss, &error);
+    engine_free(engine);
+    if (status < 0)
+        return fail(&error, "accept lost changes");
+    if (loss.lost > loss.kept)
+        printf("%s: recorded as change %" PRIu64 " that changes %" PRIu64 " to %" PRIu64
+               " are lost; ipamd can be started\n",
+               options->state_dir, loss.kept + 1, loss.kept + 1, loss.lost);
+    else
+        printf("%s: recorded as change %" PRIu64 " that changes after %" PRIu64 " may be lost; ipamd can be started\n",
+               options->state_dir, loss.kept + 1, loss.kept);
     return fflush(stdout) == 0 ? IPAM_EXIT_OK : IPAM_EXIT_FAILURE;
 }
 
@@ -110,6 +201,7 @@ static int serve(const struct options *options, struct store *store)
         engine_free(engine);
         return fail(&error, "start");
     }
+    check_modes(options->state_dir);
     block_signals();
     if (check_files(&error) < 0 || listen_on(options, rights.socket_group, &listener, &events, &error) < 0) {
         engine_free(engine);
@@ -151,11 +243,22 @@ int main(int argc, char *argv[])
         ipam_error_set(&error, IPAM_REASON_INTERNAL, "libsodium can't be used");
         return fail(&error, "start");
     }
+    if (options.check && options.accept_lost_changes) {
+        ipam_error_set(&error, IPAM_REASON_INVALID_REQUEST,
+                       "--check and --accept-lost-changes are two commands: give one of them");
+        return fail(&error, "start");
+    }
     struct store_options store_options = {
-        .dir = options.state_dir, .history_limit = options.history_limit, .must_exist = options.check};
+        .dir = options.state_dir,
+        .history_limit = options.history_limit,
+        .read_only = options.check,
+        .accept_loss = options.accept_lost_changes,
+    };
     if (store_open(&store_options, &store, &error) < 0)
-        return fail(&error, options.check ? "check" : "start");
-    int status = options.check ? check(&options, store) : serve(&options, store);
+        return fail(&error, options.check ? "check" : options.accept_lost_changes ? "accept lost changes" : "start");
+    int status = options.check                 ? check(&options, store)
+                 : options.accept_lost_changes ? accept_lost_changes(&options, store)
+                                               : serve(&options, store);
     store_close(store);
     return status;
 }

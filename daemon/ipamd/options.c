@@ -40,6 +40,9 @@ static const struct option_row rows[] = {
      "replies that may wait to be read by a client; at half of it its further calls wait"},
     {"max-buffered", "BYTES", OPTION_NUMBER, AT(max_buffered), "268435456", 16777216, 1099511627776, NULL,
      "held for all clients together, shared by role and user; past it one of the user with most is disconnected"},
+    {"max-gathered", "BYTES", OPTION_NUMBER, AT(max_gathered), "67108864", 1048576, 17179869184, NULL,
+     "changes that may wait for a disk that is slow or stuck; past it writes are refused until half of them are "
+     "written"},
     {"handshake-timeout", "SECONDS", OPTION_NUMBER, AT(handshake_timeout), "10", 0, 86400, NULL,
      "how long a client may take to begin HTTP/2; 0: as long as it likes"},
     {"idle-timeout", "SECONDS", OPTION_NUMBER, AT(idle_timeout), "0", 0, 31536000, NULL,
@@ -67,6 +70,8 @@ static const struct option_row rows[] = {
      "how long SIGTERM waits for calls in flight"},
     {"check", NULL, OPTION_FLAG, AT(check), NULL, 0, 0, NULL,
      "read the whole database, say whether it is sound, and exit; changes nothing"},
+    {"accept-lost-changes", NULL, OPTION_FLAG, AT(accept_lost_changes), NULL, 0, 0, NULL,
+     "record in the history that the acknowledged changes that a start finds missing are lost, and exit"},
     {"help", NULL, OPTION_FLAG, AT(help), NULL, 0, 0, NULL, "print this and exit"},
     {"version", NULL, OPTION_FLAG, AT(version), NULL, 0, 0, NULL, "print the version and exit"},
 };

@@ -21,6 +21,7 @@ struct options {
     const char *log_format;                                        /* "text" or "json" */
     uint64_t max_connections, max_user_connections, max_streams, max_message, max_header_list;
     uint64_t max_unread, max_buffered;                       /* bytes: of a client, of all */
+    uint64_t max_gathered;                                   /* bytes of changes that wait for the disk */
     uint64_t handshake_timeout, idle_timeout, stall_timeout; /* seconds; 0: none */
     struct option_list max_claims;                           /* "KIND=N" */
     uint64_t max_claims_total, max_user_claims, max_cooling; /* claims: of all, of a user, of an owner and family */
@@ -29,7 +30,7 @@ struct options {
     uint64_t history_limit;                                  /* changes; 0: all */
     uint64_t history_rate;                                   /* pages a second */
     uint64_t shutdown_timeout;                               /* seconds */
-    bool check, help, version;
+    bool check, accept_lost_changes, help, version;
 };
 
 extern const struct option_table ipamd_options; /* into struct options; texts are borrowed from argv */

@@ -132,7 +132,8 @@ static void replay_living(struct world *world, struct engine *engine, bool as_0_
     const struct change **last = mem_zalloc((count + 1) * sizeof(const struct change *));
 
     for (size_t i = 0; i < count; i++)
-        last[change_id(&world->history.items[i])] = &world->history.items[i];
+        if (world->history.items[i].kind != CHANGE_LOSS)
+            last[change_id(&world->history.items[i])] = &world->history.items[i];
     for (enum change_kind kind = CHANGE_POOL; kind <= CHANGE_CLAIM; kind++) {
         for (size_t id = 1; id <= count; id++) {
             if (last[id] && last[id]->kind == kind && living(last[id])) {
@@ -202,6 +203,27 @@ static void keep(struct world *world, struct persist *persist)
         world_disagree(world, "store: %s", error.message);
 }
 
+/* What a loss is in the model: one revision more, and nothing else. */
+static void lose(struct world *world, struct persist *persist)
+{
+    struct loss_record loss = {.lost = world->model.revision + world_random(world, 5)};
+    struct engine_ctx ctx = {.now = {world->elapsed + world->offset},
+                             .actor = {0, "model", ""},
+                             .arena = &world->arena,
+                             .changes = &world->changes};
+
+    changes_reset(&world->changes);
+    engine_record_loss(world->engine, &ctx, &loss);
+    world->model.revision++;
+    if (world->changes.count != 1 || world->changes.items[0].revision != world->model.revision ||
+        engine_revision(world->engine) != world->model.revision)
+        world_disagree(world, "a loss is another change than the next one");
+    changes_append(&world->history, &world->changes.items[0]);
+    keep(world, persist);
+    engine_check(world->engine);
+    compare_state(world);
+}
+
 static void live(uint64_t seed, bool fixed, bool verbose, struct coverage *coverage)
 {
     static struct world world;
@@ -217,8 +239,11 @@ static void live(uint64_t seed, bool fixed, bool verbose, struct coverage *cover
         keep(&world, persist);
         if (check_always || i % CHECK_EVERY == 0)
             engine_check(world.engine);
-        if (world_random(&world, RESTART_EVERY) == 0)
-            restart(&world, persist);
+        if (world_random(&world, RESTART_EVERY) > 0)
+            continue;
+        if (world_chance(&world, 30))
+            lose(&world, persist);
+        restart(&world, persist);
     }
     restart(&world, persist);
     running = NULL;

@@ -1,9 +1,11 @@
 #include "store_fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 const uint8_t test_hash_key[16] = "0123456789abcde";
@@ -16,21 +18,27 @@ int fixture_setup(void **state)
     strcpy(fixture->dir, "/tmp/ipamd-store-XXXXXX");
     assert_non_null(mkdtemp(fixture->dir));
     snprintf(fixture->db, sizeof(fixture->db), "%s/ipamd.db", fixture->dir);
+    snprintf(fixture->mark, sizeof(fixture->mark), "%s/ipamd.mark", fixture->dir);
     snprintf(fixture->wal, sizeof(fixture->wal), "%s/ipamd.db-wal", fixture->dir);
     *state = fixture;
     return 0;
 }
 
-int fixture_teardown(void **state)
+void fixture_empty(const struct fixture *fixture)
 {
-    static const char *const names[] = {"ipamd.db",     "ipamd.db-wal", "ipamd.db-shm",
-                                        "ipamd.db.new", "ipamd.lock",   "ipamd.db.new-journal"};
-    struct fixture *fixture = *state;
+    static const char *const names[] = {"ipamd.db",   "ipamd.db-wal",         "ipamd.db-shm", "ipamd.db.new",
+                                        "ipamd.lock", "ipamd.db.new-journal", "ipamd.mark"};
     char path[128];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", fixture->dir, names[i]);
         unlink(path);
     }
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture_empty(fixture);
     assert_int_equal(rmdir(fixture->dir), 0);
     test_free(fixture);
     return 0;
@@ -138,6 +146,30 @@ void fill_store(const char *dir, struct world *world, size_t batches, size_t cou
     for (size_t i = 0; i < batches; i++)
         must_commit(store, world, count);
     store_close(store);
+}
+
+static void world_pass(struct world *world, size_t count)
+{
+    struct changes changes;
+    changes_init(&changes);
+    world_append(world, &changes, count);
+    changes_done(&changes);
+}
+
+void killed_store(const char *dir, struct world *world, size_t batches, size_t count)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct store *store = must_open(dir, 0);
+        for (size_t i = 0; i < batches; i++)
+            must_commit(store, world, count);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFSIGNALED(status));
+    world_pass(world, batches * count);
 }
 
 /* ---- Comparing -------------------------------------------------------------------------------- */

@@ -19,11 +19,12 @@ extern const uint8_t test_hash_key[16];
 /* A directory of the test's own, removed at the end. cmocka setup and teardown. */
 struct fixture {
     char dir[64];
-    char db[96], wal[96];
+    char db[96], wal[96], mark[96];
     bool mounted; /* a disk of its own */
 };
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+void fixture_empty(const struct fixture *fixture); /* all that a store leaves there */
 
 /* A made-up past: pool main (10.0.0.0/16), then claims of ProxyVIP/vip-0, vip-1, …; every fourth change takes the oldest back. */
 struct world {
@@ -38,6 +39,9 @@ struct store *must_open(const char *dir, uint64_t history_limit);
 void must_commit(struct store *store, struct world *world, size_t count);
 /* Opens, commits `batches` times `count` changes, closes. */
 void fill_store(const char *dir, struct world *world, size_t batches, size_t count);
+
+/* A process of its own does the same and is killed before it closes: its log stays. */
+void killed_store(const char *dir, struct world *world, size_t batches, size_t count);
 
 /* Dumps, to be freed: of what a store loads, and of an engine that the world's past was replayed into. */
 char *dump_store(struct store *store);

@@ -102,6 +102,19 @@ static void limits_of_claims_are_taken_at_their_bounds_and_refused_past_them(voi
     }
 }
 
+static void what_gathers_for_the_disk_has_bounds(void **state)
+{
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    assert_int_equal(parse("--max-gathered", "1048576", &options, &error), 0);
+    assert_int_equal(options.max_gathered, 1048576);
+    assert_int_equal(parse("--max-gathered", "17179869184", &options, &error), 0);
+    assert_int_equal(options.max_gathered, 17179869184);
+    assert_refused("--max-gathered", "1048575", "from 1048576 to 17179869184");
+    assert_refused("--max-gathered", "17179869185", "from 1048576 to 17179869184");
+}
+
 static void a_mode_is_octal(void **state)
 {
     (void)state;
@@ -172,6 +185,7 @@ int main(void)
         cmocka_unit_test(defaults_are_those_that_help_prints),
         cmocka_unit_test(a_number_is_taken_at_its_bounds_and_refused_past_them),
         cmocka_unit_test(limits_of_claims_are_taken_at_their_bounds_and_refused_past_them),
+        cmocka_unit_test(what_gathers_for_the_disk_has_bounds),
         cmocka_unit_test(a_mode_is_octal),
         cmocka_unit_test(a_choice_is_one_of_those_listed),
         cmocka_unit_test(a_list_is_taken_in_order_up_to_its_length),

@@ -11,12 +11,10 @@
 
 #include "record.h"
 
-/* One row of the error table, one number: the last is how many there are. */
-enum {
-#define IPAM_ERROR_ROW(name, number, status, exit_class, summary, remedy) COUNT_##name,
+static const enum ipam_reason reasons[] = {
+#define IPAM_ERROR_ROW(name, number, status, exit_class, summary, remedy) IPAM_REASON_##name,
 #include <ipam/errors.def>
 #undef IPAM_ERROR_ROW
-    LAST_REASON
 };
 
 /* ---- Fixture ---------------------------------------------------------------------------------- */
@@ -49,6 +47,11 @@ static const char *random_text(struct arena *arena, size_t longest)
         text[i] = (char)(' ' + below(95));
     text[size] = '\0';
     return text;
+}
+
+static enum ipam_reason random_reason(void)
+{
+    return reasons[below(sizeof(reasons) / sizeof(reasons[0]))];
 }
 
 static struct string_list random_list(struct arena *arena)
@@ -102,7 +105,7 @@ static void random_pool(struct arena *arena, struct pool_record *pool)
     pool->has_spec = pool->spec.cidrs.count > 0 || pool->spec.addresses.count > 0;
     if (pool->state != POOL_REJECTED)
         return;
-    pool->reason = (enum ipam_reason)(1 + below(LAST_REASON));
+    pool->reason = random_reason();
     pool->has_rejected = true;
     pool->rejected = random_spec(arena);
     pool->has_spec = pool->has_spec && below(2);
@@ -140,7 +143,7 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         .requested = random_text(arena, ENGINE_ADDRESS_MAX),
         .preferred = random_text(arena, ENGINE_ADDRESS_MAX),
         .dual = below(2),
-        .reason = (enum ipam_reason)below(LAST_REASON + 1),
+        .reason = below(4) ? random_reason() : IPAM_REASON_NONE,
         .message = random_text(arena, 900),
         .created_at = random_time(),
         .allocated_at = random_time(),
@@ -155,18 +158,27 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         claim->address.lo += below(0x10000); /* text of every length */
 }
 
+static void random_loss(struct loss_record *loss)
+{
+    *loss = (struct loss_record){.kept = random_size(), .lost = random_size(), .has_hash = below(2)};
+    for (size_t i = 0; loss->has_hash && i < sizeof(loss->hash); i++)
+        loss->hash[i] = (uint8_t)below(256);
+}
+
 static struct change random_change(struct arena *arena)
 {
     struct change change = {
         .revision = 1 + (random_size() >> 1),
         .at = random_time(),
         .actor = {(uint32_t)random_size(), random_text(arena, 15), random_text(arena, 40)},
-        .kind = below(2) ? CHANGE_POOL : CHANGE_CLAIM,
+        .kind = (enum change_kind)(CHANGE_POOL + below(3)),
     };
     if (change.kind == CHANGE_POOL)
         random_pool(arena, &change.pool);
-    else
+    else if (change.kind == CHANGE_CLAIM)
         random_claim(arena, &change.claim);
+    else
+        random_loss(&change.loss);
     return change;
 }
 
@@ -234,8 +246,10 @@ static void assert_change_equal(const struct change *a, const struct change *b)
     assert_string_equal(a->actor.method, b->actor.method);
     if (a->kind == CHANGE_POOL)
         assert_pool_equal(&a->pool, &b->pool);
-    else
+    else if (a->kind == CHANGE_CLAIM)
         assert_claim_equal(&a->claim, &b->claim);
+    else
+        assert_memory_equal(&a->loss, &b->loss, sizeof(a->loss));
 }
 
 static void assert_packs_to(const Ipam__V1__Change *message, const uint8_t *record, size_t size)
@@ -274,11 +288,20 @@ static void assert_message_packs_to(const struct change *change, struct arena *a
         message.entity_case = IPAM__V1__CHANGE__ENTITY_POOL;
         message.pool = record_pool_message(&view, arena);
         message.pool->counts = message.pool->ipv4 = message.pool->ipv6 = NULL;
-    } else {
+    } else if (change->kind == CHANGE_CLAIM) {
         struct claim_view view = {.record = change->claim, .lies_in = ""};
         message.entity_case = IPAM__V1__CHANGE__ENTITY_CLAIM;
         message.claim = record_claim_message(&view, arena);
         add_boot(change->claim.cooling, message.claim->cooling);
+    } else {
+        message.entity_case = IPAM__V1__CHANGE__ENTITY_CHANGES_LOST;
+        message.changes_lost = arena_alloc(arena, sizeof(*message.changes_lost));
+        ipam__v1__changes_lost__init(message.changes_lost);
+        message.changes_lost->kept_revision = change->loss.kept;
+        message.changes_lost->lost_revision = change->loss.lost;
+        if (change->loss.has_hash)
+            message.changes_lost->lost_hash =
+                (ProtobufCBinaryData){sizeof(change->loss.hash), (uint8_t *)change->loss.hash};
     }
     assert_packs_to(&message, record, size);
 }
@@ -355,7 +378,7 @@ static void record_cut_or_lengthened_is_refused(void **state)
         struct ipam_error error = {0};
         uint8_t *longer = arena_alloc(&arena, size + 2);
         memcpy(longer, record, size);
-        memcpy(longer + size, "\x30\x01", 2); /* field 6, unknown */
+        memcpy(longer + size, "\x38\x01", 2); /* field 7, unknown */
         assert_int_equal(record_decode(longer, size + 2, &arena, &back, &error), -1);
         assert_int_equal(error.reason, IPAM_REASON_STORE_DAMAGED);
         size_t entity_at_least = 12; /* a cut before the entity ends is always seen */

@@ -49,18 +49,8 @@ static void make_store(const struct fixture *fixture)
 /* A process that was killed leaves its last changes in the log. */
 static void make_killed_store(const struct fixture *fixture)
 {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct world world = {0};
-        struct store *store = must_open(fixture->dir, 0);
-        for (int i = 0; i < 8; i++)
-            must_commit(store, &world, 250);
-        kill(getpid(), SIGKILL);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    assert_true(WIFSIGNALED(status));
+    struct world world = {0};
+    killed_store(fixture->dir, &world, 8, 250);
     struct file_copy wal = file_read(fixture->wal);
     assert_true(wal.size > 0);
     file_copy_free(&wal);

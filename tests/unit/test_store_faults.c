@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fault_vfs.h"
@@ -128,7 +126,7 @@ static void work_with_fault(const struct fixture *fixture, unsigned int nth, boo
     assert_store_holds(store, &world);
     must_verify(store);
     store_close(store);
-    assert_int_equal(unlink(fixture->db), 0);
+    fixture_empty(fixture);
 }
 
 static void each_fault(const struct fixture *fixture, unsigned int step, bool lasting, bool full)
@@ -194,23 +192,8 @@ static void failed_first_start_can_be_repeated(void **state)
         must_commit(store, &world, 10);
         assert_store_holds(store, &world);
         store_close(store);
-        assert_int_equal(unlink(fixture->db), 0);
+        fixture_empty(fixture);
     }
-}
-
-static void leave_log(const struct fixture *fixture, struct world *world)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        struct store *store = must_open(fixture->dir, 0);
-        must_commit(store, world, 200);
-        kill(getpid(), SIGKILL);
-    }
-    waitpid(child, NULL, 0);
-    struct changes changes;
-    changes_init(&changes);
-    world_append(world, &changes, 200);
-    changes_done(&changes);
 }
 
 /* Where the log can't be had for writing the store opens for reading, and a probe opens it for writing later. */
@@ -224,7 +207,7 @@ static void failed_later_start_reads_or_refuses(void **state)
         struct store_options options = {.dir = fixture->dir};
         struct ipam_error error = {0};
         struct store *store = NULL;
-        leave_log(fixture, &world);
+        killed_store(fixture->dir, &world, 1, 200);
         fault_vfs_arm(nth, false, false);
         int r = store_open(&options, &store, &error);
         if (r == 0)
@@ -302,7 +285,7 @@ static void store_starts_on_a_full_disk(void **state)
     fill_store(fixture->dir, &world, 4, 100);
     for (int with_log = 0; with_log < 2; with_log++) {
         if (with_log)
-            leave_log(fixture, &world);
+            killed_store(fixture->dir, &world, 1, 200);
         write_ballast(fixture, 4096 * 1024);
         struct store *store = must_open(fixture->dir, 0);
         assert_store_holds(store, &world);
@@ -332,7 +315,7 @@ static void read_only_disk_is_read_and_written_when_it_can_be(void **state)
     for (int with_log = 0; with_log < 2; with_log++) {
         struct ipam_error error = {0};
         if (with_log)
-            leave_log(fixture, &world);
+            killed_store(fixture->dir, &world, 1, 200);
         remount(fixture, MS_RDONLY);
         struct store *store = must_open(fixture->dir, 0);
         assert_store_holds(store, &world);
@@ -352,6 +335,78 @@ static void read_only_disk_is_read_and_written_when_it_can_be(void **state)
         must_verify(store);
         store_close(store);
     }
+}
+
+/* Opened for reading because its first call failed, then to be opened anew for writing while calls fail: after each try the store
+ * reads and refuses, or is well; it is never half of both. */
+static void opening_anew_is_all_or_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct world world = {0};
+    unsigned int for_reading = 0, tries = 0;
+    fill_store(fixture->dir, &world, 4, 100);
+    bool failed = true;
+    for (unsigned int nth = 1; failed; nth++) {
+        killed_store(fixture->dir, &world, 1, 3);
+        struct store_options options = {.dir = fixture->dir};
+        struct ipam_error error = {0};
+        struct store *store = NULL;
+        fault_vfs_arm(2, false, false); /* the log can't be opened */
+        assert_int_equal(store_open(&options, &store, &error), 0);
+        fault_vfs_disarm();
+        for_reading += store->access != DB_WRITE;
+        assert_store_holds(store, &world);
+        fault_vfs_arm(nth, true, false);
+        int probed = store_probe(store, &error);
+        failed = fault_vfs_disarm();
+        tries += probed < 0;
+        if (probed < 0) {
+            struct changes changes;
+            struct world next = world;
+            changes_init(&changes);
+            world_append(&next, &changes, 3);
+            if (store->access != DB_WRITE)
+                assert_int_equal(store_commit(store, &changes, NULL, &error), -1);
+            changes_done(&changes);
+            assert_true(store->access == DB_CLOSED || store->db.statements[SQL_COUNT - 1] != NULL);
+            must_probe(store);
+        }
+        must_commit(store, &world, 3);
+        assert_true(store->wal_pages > 0); /* it knows of its log */
+        assert_store_holds(store, &world);
+        must_verify(store);
+        store_close(store);
+    }
+    print_message("%u opened for reading, %u tries failed\n", for_reading, tries);
+    assert_true(for_reading > 3);
+    assert_true(tries > 3);
+}
+
+/* Another program changed it meanwhile: the engine is of before, so no later try may serve on it either. */
+static void database_that_was_changed_meanwhile_is_never_served(void **state)
+{
+    struct fixture *fixture = *state;
+    struct world world = {0};
+    struct ipam_error error = {0};
+    fill_store(fixture->dir, &world, 4, 100);
+    killed_store(fixture->dir, &world, 1, 3);
+    struct store_options options = {.dir = fixture->dir};
+    struct store *store = NULL;
+    fault_vfs_arm(2, false, false);
+    assert_int_equal(store_open(&options, &store, &error), 0);
+    fault_vfs_disarm();
+    assert_int_not_equal(store->access, DB_WRITE);
+    assert_store_holds(store, &world);
+    char lock[128];
+    snprintf(lock, sizeof(lock), "%s/ipamd.lock", fixture->dir);
+    assert_int_equal(unlink(lock), 0); /* as on a disk that had none */
+    killed_store(fixture->dir, &world, 1, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_probe(store, &error), -1);
+        assert_unavailable(&error);
+        assert_non_null(strstr(error.message, "was changed by another program"));
+    }
+    store_close(store);
 }
 
 static void missing_directory_is_unavailable(void **state)
@@ -382,6 +437,8 @@ int main(void)
         TEST_ON_SMALL_DISK(full_disk_stops_writes_and_nothing_else),
         TEST_ON_SMALL_DISK(store_starts_on_a_full_disk),
         TEST_ON_SMALL_DISK(read_only_disk_is_read_and_written_when_it_can_be),
+        TEST(opening_anew_is_all_or_nothing),
+        TEST(database_that_was_changed_meanwhile_is_never_served),
         TEST(missing_directory_is_unavailable),
     };
     fault_vfs_install();

@@ -103,7 +103,7 @@ static void claims_make(struct fixture *f)
     struct arena arena;
     arena_init(&arena);
     struct engine_ctx ctx = {
-        .now = wall_now(f), .actor = {0, "test", "Test"}, .arena = &arena, .changes = f->pipeline.gathering};
+        .now = wall_now(f), .actor = {0, "test", "Test"}, .arena = &arena, .changes = pipeline_gather(&f->pipeline)};
     struct apply_pool_args pool = {.name = "p", .spec = {.cidrs = {cidrs, 1}, .uid = "", .auto_assign = true}};
     struct apply_pool_result result;
     struct claim_views claims;
@@ -141,7 +141,7 @@ static int setup(void **state)
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
     f->writer = writer_new(f->store, hash_key, &(struct engine_clock){0}, wake, f);
-    pipeline_init(&f->pipeline, engine, f->writer, nothing, f);
+    pipeline_init(&f->pipeline, engine, f->writer, SIZE_MAX, NULL, nothing, f);
     struct rpc_server_options rpc = {.version = "1",
                                      .host = {wall_now, elapsed_now, monotonic_now, NULL, NULL, wake_nobody, f},
                                      .store = f->store,

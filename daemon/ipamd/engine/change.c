@@ -24,6 +24,11 @@ void changes_reset(struct changes *changes)
     changes->count = 0;
 }
 
+size_t changes_bytes(const struct changes *changes)
+{
+    return changes->count * sizeof(*changes->items) + changes->arena.held;
+}
+
 /* Most texts of a change are empty; those share one byte. */
 static const char *copy_text(struct arena *arena, const char *text)
 {
@@ -50,12 +55,17 @@ static void copy_spec(struct arena *arena, struct pool_spec *spec)
     spec->uid = copy_text(arena, spec->uid);
 }
 
+static void copy_actor(struct arena *arena, struct actor *actor)
+{
+    actor->command = copy_text(arena, actor->command);
+    actor->method = copy_text(arena, actor->method);
+}
+
 static void copy_pool(struct arena *arena, struct change *change)
 {
     struct pool_record *pool = &change->pool;
 
-    change->actor.command = copy_text(arena, change->actor.command);
-    change->actor.method = copy_text(arena, change->actor.method);
+    copy_actor(arena, &change->actor);
     pool->name = copy_text(arena, pool->name);
     pool->message = copy_text(arena, pool->message);
     copy_spec(arena, &pool->spec);
@@ -105,8 +115,11 @@ void changes_append(struct changes *changes, const struct change *change)
     if (change->kind == CHANGE_CLAIM) {
         copy->claim = change->claim;
         copy_claim(&changes->arena, copy);
-    } else {
+    } else if (change->kind == CHANGE_POOL) {
         copy->pool = change->pool;
         copy_pool(&changes->arena, copy);
+    } else {
+        copy->loss = change->loss;
+        copy_actor(&changes->arena, &copy->actor);
     }
 }

@@ -114,7 +114,16 @@ struct claim_record {
     uint32_t user; /* user id of the client that made it (its first change); stays the same all along */
 };
 
-enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2 };
+/* Changes that were acknowledged and are not there any more: an operator accepted that. It changes no pool and no claim; the
+ * revisions after `kept` are given anew, this change's first. */
+struct loss_record {
+    uint64_t kept; /* revision up to which nothing is missing */
+    uint64_t lost; /* the last one that was acknowledged; 0: not known */
+    bool has_hash;
+    uint8_t hash[32]; /* of `lost` */
+};
+
+enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2, CHANGE_LOSS = 3 };
 
 struct change {
     uint64_t revision;
@@ -124,6 +133,7 @@ struct change {
     union {
         struct pool_record pool;
         struct claim_record claim;
+        struct loss_record loss;
     };
 };
 
@@ -137,6 +147,8 @@ struct changes {
 void changes_init(struct changes *changes);
 void changes_done(struct changes *changes);
 void changes_reset(struct changes *changes); /* empty again, memory kept */
+size_t
+changes_bytes(const struct changes *changes); /* of the changes and all that they point at, unused room included */
 
 /* Appends a deep copy of *change. */
 void changes_append(struct changes *changes, const struct change *change);

@@ -341,6 +341,10 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
 int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr);
 void engine_set_revision(struct engine *engine, uint64_t revision);
 
+/* Records that the changes after the newest one were acknowledged once and are lost: the next change, of kind CHANGE_LOSS.
+ * `kept` is filled in. Nothing else is decided, no cooling ends. */
+void engine_record_loss(struct engine *engine, const struct engine_ctx *ctx, const struct loss_record *loss);
+
 /* All state as text, pools and then claims in order of id, the same for equal states however they came about. */
 void engine_dump(struct engine *engine, void (*write)(void *user, const char *text, size_t size), void *user);
 

@@ -144,10 +144,32 @@ static int replay_pool(struct engine *engine, const struct change *change, struc
     return pool_put(engine, &change->pool, change->revision, reterr);
 }
 
+/* ---- Lost changes ---- */
+
+/* No pool and no claim is another one by it. */
+static int replay_loss(struct engine *engine, const struct change *change, struct ipam_error *reterr)
+{
+    (void)engine;
+    if (change->loss.kept + 1 != change->revision)
+        return damaged(change, "lost changes that are recorded in another place than theirs", reterr);
+    return 0;
+}
+
+void engine_record_loss(struct engine *engine, const struct engine_ctx *ctx, const struct loss_record *loss)
+{
+    struct change change = {.at = ctx->now, .actor = ctx->actor, .kind = CHANGE_LOSS, .loss = *loss};
+
+    change.loss.kept = engine->revision;
+    change.revision = engine->revision + 1;
+    changes_append(ctx->changes, &change);
+    engine_set_revision(engine, change.revision);
+}
+
 int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr)
 {
-    int status =
-        change->kind == CHANGE_POOL ? replay_pool(engine, change, reterr) : replay_claim(engine, change, reterr);
+    static int (*const replay[])(struct engine *, const struct change *, struct ipam_error *) = {
+        [CHANGE_POOL] = replay_pool, [CHANGE_CLAIM] = replay_claim, [CHANGE_LOSS] = replay_loss};
+    int status = replay[change->kind](engine, change, reterr);
 
     batch_forget(engine);
     engine->loaded = true;

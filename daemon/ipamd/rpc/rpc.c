@@ -141,6 +141,11 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *reply)
 
 void rpc_fail(struct rpc_call *call, const struct ipam_error *error)
 {
+    if (error->reason ==
+        IPAM_REASON_STORE_UNAVAILABLE) { /* nothing was decided, and the disk is what there is no waiting for */
+        rpc_fail_now(call, error);
+        return;
+    }
     call->error = (struct ipam_error *)arena_memdup(rpc_arena(call), error, sizeof *error);
     call_hold(call);
 }
@@ -233,7 +238,7 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
         .max_ends = CALL_ENDS,
         .actor = call_peer(call)->actor,
         .arena = rpc_arena(call),
-        .changes = rpc_pipeline(call)->gathering,
+        .changes = pipeline_gather(rpc_pipeline(call)),
         .limits = call->server->options.limits,
         .scope = call_peer(call)->scope,
     };

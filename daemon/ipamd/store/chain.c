@@ -75,9 +75,8 @@ int head_read(struct db *db, struct head *ret, struct ipam_error *reterr)
     return r;
 }
 
-/* The hash that the change after `revision` builds on. */
-static int chain_start(struct db *db, const struct head *head, uint64_t revision, uint8_t ret[STORE_HASH_SIZE],
-                       struct ipam_error *reterr)
+int chain_hash(struct db *db, const struct head *head, uint64_t revision, uint8_t ret[STORE_HASH_SIZE],
+               struct ipam_error *reterr)
 {
     if (revision == head->compacted_through) {
         memcpy(ret, head->compacted_hash, STORE_HASH_SIZE);
@@ -114,7 +113,7 @@ int chain_verify(struct db *db, const struct head *head, uint64_t after, struct 
 {
     uint8_t hash[STORE_HASH_SIZE];
     uint64_t revision = after;
-    if (chain_start(db, head, after, hash, reterr) < 0)
+    if (chain_hash(db, head, after, hash, reterr) < 0)
         return -1;
     sqlite3_stmt *row = db->statements[SQL_CHANGES_AFTER];
     sqlite3_bind_int64(row, 1, (int64_t)after);

@@ -44,6 +44,7 @@ struct db {
 };
 
 enum db_access {
+    DB_CLOSED,    /* none */
     DB_WRITE,     /* the store's own connection */
     DB_READ,      /* beside it */
     DB_IMMUTABLE, /* on a disk that can't be written: without log, locks or shared memory */

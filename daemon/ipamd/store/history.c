@@ -34,6 +34,11 @@ int reader_take(struct store *store, struct db *ret, struct ipam_error *reterr)
 {
     int r = 0;
     pthread_rwlock_rdlock(&store->access_lock);
+    if (store->access == DB_CLOSED) {
+        r = ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->cause.message);
+        pthread_rwlock_unlock(&store->access_lock);
+        return r;
+    }
     pthread_mutex_lock(&store->readers_mutex);
     bool found = store->idle_count > 0;
     if (found)
@@ -72,8 +77,11 @@ static bool text_matches(const char *wanted, const char *text)
     return !*wanted || strcmp(wanted, text) == 0;
 }
 
+/* Lost changes may have been of any pool, owner and address. */
 static bool change_matches(const struct store_query *query, const struct change *change)
 {
+    if (change->kind == CHANGE_LOSS)
+        return true;
     if (change->kind == CHANGE_POOL)
         return text_matches(query->pool, change->pool.name) && !*query->kind && !*query->name && !query->address;
     const struct claim_record *claim = &change->claim;

@@ -47,12 +47,12 @@ static int lock_open(const char *path)
     return fd;
 }
 
-int lock_take(const char *dir, int *ret_fd, struct ipam_error *reterr)
+int lock_take(const char *dir, bool read_only, int *ret_fd, struct ipam_error *reterr)
 {
     char path[4096];
     snprintf(path, sizeof(path), "%s/ipamd.lock", dir);
-    int fd = lock_open(path);
-    if (fd < 0 && errno == EROFS) {
+    int fd = read_only ? open(path, O_RDONLY | O_CLOEXEC) : lock_open(path);
+    if (fd < 0 && errno == (read_only ? ENOENT : EROFS)) {
         *ret_fd = -1;
         return 0;
     }
@@ -67,7 +67,8 @@ int lock_take(const char *dir, int *ret_fd, struct ipam_error *reterr)
         close(fd);
         return r;
     }
-    lock_write_pid(fd);
+    if (!read_only)
+        lock_write_pid(fd);
     *ret_fd = fd;
     return 0;
 }
@@ -179,7 +180,11 @@ int inspect_files(const char *db_path, const char *wal_path, bool *ret_exists, b
                               "or use an empty --state-dir",
                               db_path, wal_path);
     if (log.size > LOG_HEADER_SIZE && !log_header_sound(log.bytes))
-        return report_damage(wal_path, reterr, "its header is not as SQLite writes it");
+        return ipam_error_set(
+            reterr, IPAM_REASON_STORE_DAMAGED,
+            "%s is damaged: its header is not as SQLite writes it; nothing was altered: restore the newest "
+            "backup, or move the log away, start ipamd, and it says which changes were in it",
+            wal_path);
     if (db.exists && inspect_header(db_path, &db, log.size > 0, reterr) < 0)
         return -1;
     *ret_exists = db.exists;

@@ -155,9 +155,13 @@ static int replay_rows(struct store *store, struct engine *engine, struct ipam_e
 
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr)
 {
+    if (store->access == DB_CLOSED)
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->cause.message);
     if (replay_rows(store, engine, reterr) < 0)
         return -1;
     engine_set_revision(engine, store->head.revision);
     store_accept(store);
+    if (!store->accept_loss)
+        store_get_ready(store, NULL); /* what fails is tried again, and reported, when something is to be written */
     return 0;
 }

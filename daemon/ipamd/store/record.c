@@ -404,6 +404,26 @@ static void clear_nested(struct source *source, const struct field *field, void 
     get_message(&nothing, field->message, MEMBER(char, field, base));
 }
 
+/* BLAKE2b-256, or no bytes at all. */
+static void put_hash(struct sink *sink, const struct field *field, const void *base)
+{
+    const struct loss_record *loss = base;
+    if (loss->has_hash)
+        put_text(sink, field->tag, (const char *)loss->hash, sizeof(loss->hash));
+}
+
+static void get_hash(struct source *source, const struct field *field, void *base)
+{
+    struct loss_record *loss = base;
+    struct source inner = get_delimited(source);
+    (void)field;
+    loss->has_hash = inner.end - inner.at == sizeof(loss->hash);
+    if (loss->has_hash)
+        memcpy(loss->hash, inner.at, sizeof(loss->hash));
+    else
+        source_fail(source);
+}
+
 /* What few claims have lies elsewhere. */
 static void put_cooling(struct sink *sink, const struct field *field, const void *base)
 {
@@ -439,6 +459,7 @@ static const struct codec codec_address = {put_address, get_address, NULL, false
 static const struct codec codec_boot_id = {put_boot_id, get_boot_id, NULL, false};
 static const struct codec codec_cooling = {put_cooling, get_cooling, NULL, false};
 static const struct codec codec_time = {put_time, get_time, NULL, false};
+static const struct codec codec_hash = {put_hash, get_hash, NULL, false};
 static const struct codec codec_nested = {put_nested, get_nested, clear_nested, false};
 
 /* ---- The messages of proto/ipam.proto ---------------------------------------------------------------------------- */
@@ -460,12 +481,13 @@ struct wire_pool {
 };
 
 struct wire_change {
-    bool has_pool, has_claim;
+    bool has_pool, has_claim, has_loss;
     uint64_t revision;
     struct wall_time at;
     struct actor actor;
     struct wire_pool pool;
     struct claim_record claim;
+    struct loss_record loss;
 };
 
 #define FIELD(wire, number, type, member, codec)                      \
@@ -556,12 +578,20 @@ static const struct field claim_fields[] = {
 };
 static const struct message claim_message = MESSAGE(claim_fields);
 
+static const struct field loss_fields[] = {
+    FIELD(VARINT, 1, struct loss_record, kept, uint64),
+    FIELD(VARINT, 2, struct loss_record, lost, uint64),
+    FIELD(DELIMITED, 3, struct loss_record, hash, hash),
+};
+static const struct message loss_message = MESSAGE(loss_fields);
+
 static const struct field change_fields[] = {
     FIELD(VARINT, 1, struct wire_change, revision, uint64),
     FIELD(DELIMITED, 2, struct wire_change, at, time),
     FIELD_NESTED(3, struct wire_change, actor, actor_message, ALWAYS_THERE),
     FIELD_NESTED(4, struct wire_change, pool, pool_message, offsetof(struct wire_change, has_pool)),
     FIELD_NESTED(5, struct wire_change, claim, claim_message, offsetof(struct wire_change, has_claim)),
+    FIELD_NESTED(6, struct wire_change, loss, loss_message, offsetof(struct wire_change, has_loss)),
 };
 static const struct message change_message = MESSAGE(change_fields);
 
@@ -612,13 +642,16 @@ uint8_t *record_encode(const struct change *change, struct arena *arena, size_t 
     struct wire_change wire;
     wire.has_pool = change->kind == CHANGE_POOL;
     wire.has_claim = change->kind == CHANGE_CLAIM;
+    wire.has_loss = change->kind == CHANGE_LOSS;
     wire.revision = change->revision;
     wire.at = change->at;
     wire.actor = change->actor;
     if (wire.has_pool)
         pool_to_wire(&change->pool, &wire.pool);
-    else
+    else if (wire.has_claim)
         wire.claim = change->claim;
+    else
+        wire.loss = change->loss;
 
     uint8_t *start = arena_alloc(arena, RECORD_SIZE_USUAL);
     struct sink sink = {arena, start, start + RECORD_SIZE_USUAL, start + RECORD_SIZE_USUAL};
@@ -638,8 +671,8 @@ uint8_t *record_put_hash(const uint8_t hash[32], uint8_t *ret)
 /* The rules that the tables can't say. */
 static const char *wire_defect(const struct wire_change *wire)
 {
-    if (wire->has_pool == wire->has_claim)
-        return "it holds neither one pool nor one claim";
+    if (wire->has_pool + wire->has_claim + wire->has_loss != 1)
+        return "it holds neither one pool nor one claim nor lost changes";
     if (wire->revision == 0)
         return "it has no revision";
     if (wire->has_pool && (!wire->pool.has_spec || wire->pool.state == 0 || wire->pool.id == 0))
@@ -662,10 +695,12 @@ int record_decode(const uint8_t *record, size_t size, struct arena *arena, struc
     ret->revision = wire.revision;
     ret->at = wire.at;
     ret->actor = wire.actor;
-    ret->kind = wire.has_pool ? CHANGE_POOL : CHANGE_CLAIM;
+    ret->kind = wire.has_pool ? CHANGE_POOL : wire.has_claim ? CHANGE_CLAIM : CHANGE_LOSS;
     if (wire.has_pool)
         pool_from_wire(&wire.pool, &ret->pool);
-    else
+    else if (wire.has_claim)
         ret->claim = wire.claim;
+    else
+        ret->loss = wire.loss;
     return 0;
 }

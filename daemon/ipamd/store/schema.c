@@ -20,6 +20,10 @@ static const char *const migrations[] = {
     " compacted_through INTEGER NOT NULL, compacted_hash BLOB NOT NULL, state_sum INTEGER NOT NULL,"
     " probes INTEGER NOT NULL) STRICT;"
     "INSERT INTO meta VALUES(1, 0, zeroblob(32), 0, zeroblob(32), 0, 0);",
+    /* Which database this is, and whether an ipamd uses it: see origin.c. */
+    "CREATE TABLE origin(id INTEGER PRIMARY KEY CHECK(id = 1), database BLOB NOT NULL, in_use INTEGER NOT NULL,"
+    " cookie INTEGER NOT NULL) STRICT;"
+    "INSERT INTO origin VALUES(1, randomblob(16), 0, 0);",
 };
 
 #define SCHEMA_VERSION ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
@@ -54,11 +58,19 @@ static int migrate(struct db *db, int64_t version, struct ipam_error *reterr)
     return r;
 }
 
+/* The log may hold another version than the file's header. */
+int schema_check(struct db *db, struct ipam_error *reterr)
+{
+    int64_t version;
+    if (db_pragma_number(db, "user_version", &version, reterr) < 0)
+        return -1;
+    return schema_refuse_newer(db->path, version, reterr);
+}
+
 int schema_upgrade(struct db *db, struct ipam_error *reterr)
 {
     int64_t version;
-    if (db_pragma_number(db, "user_version", &version, reterr) < 0 ||
-        schema_refuse_newer(db->path, version, reterr) < 0)
+    if (db_pragma_number(db, "user_version", &version, reterr) < 0)
         return -1;
     if (version == SCHEMA_VERSION)
         return 0;
@@ -69,15 +81,15 @@ int schema_upgrade(struct db *db, struct ipam_error *reterr)
 
 /* ---- A new database ---------------------------------------------------------------------------------------------- */
 
-static int fail_path(const char *path, const char *what, struct ipam_error *reterr)
+int path_fail(const char *path, const char *what, struct ipam_error *reterr)
 {
     return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s can't be %s: %s", path, what, strerror(errno));
 }
 
-static int sync_path(const char *path, int flags, struct ipam_error *reterr)
+int path_sync(const char *path, int flags, struct ipam_error *reterr)
 {
     int fd = open(path, flags | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? fail_path(path, "synced", reterr) : 0;
+    int r = fd < 0 || fsync(fd) < 0 ? path_fail(path, "synced", reterr) : 0;
     if (fd >= 0)
         close(fd);
     return r;
@@ -97,7 +109,7 @@ static int make_file(const char *path, struct ipam_error *reterr)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640); /* SQLite gives log and index the same mode */
     if (fd < 0)
-        return fail_path(path, "created", reterr);
+        return path_fail(path, "created", reterr);
     close(fd);
     return 0;
 }
@@ -131,11 +143,11 @@ int schema_create(const char *dir, const char *db_path, struct ipam_error *reter
     if (r == 0)
         r = fill_file(path, reterr);
     if (r == 0)
-        r = sync_path(path, O_RDWR, reterr);
+        r = path_sync(path, O_RDWR, reterr);
     if (r == 0 && rename(path, db_path) < 0)
-        r = fail_path(db_path, "created", reterr);
+        r = path_fail(db_path, "created", reterr);
     if (r == 0)
-        r = sync_path(dir, O_RDONLY | O_DIRECTORY, reterr);
+        r = path_sync(dir, O_RDONLY | O_DIRECTORY, reterr);
     if (r < 0)
         remove_new(path);
     return r;

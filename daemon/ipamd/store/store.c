@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +38,7 @@ static int remember_log_pages(void *user, sqlite3 *handle, const char *name, int
 
 void store_accept(struct store *store)
 {
+    store->accepted = true;
     if (store->access == DB_WRITE)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
@@ -59,29 +62,6 @@ static void explain_read_only(struct store *store, struct ipam_error *error)
                        strerror(errno));
 }
 
-/* For writing; or where the system forbids that, for reading what is there. */
-static int open_connection(struct store *store, bool has_log, struct ipam_error *reterr)
-{
-    struct ipam_error cause = {0};
-    int64_t version;
-    store->access = DB_WRITE;
-    if (db_open(&store->db, store->db_path, DB_WRITE, &cause) == 0 && check_writable(&store->db, &cause) == 0)
-        return 0;
-    db_close(&store->db);
-    if (cause.reason == IPAM_REASON_STORE_UNAVAILABLE) {
-        explain_read_only(store, &cause);
-        store->access = has_log ? DB_STATIC_WAL : DB_IMMUTABLE;
-        store->read_only_cause = cause;
-        if (db_open(&store->db, store->db_path, store->access, NULL) == 0 &&
-            db_pragma_number(&store->db, "user_version", &version, NULL) == 0)
-            return 0;
-        db_close(&store->db);
-    }
-    if (reterr)
-        *reterr = cause;
-    return -1;
-}
-
 /* The history's first and last revision and its newest hashes. */
 static int check_history(struct store *store, struct ipam_error *reterr)
 {
@@ -102,36 +82,106 @@ static int check_history(struct store *store, struct ipam_error *reterr)
     return chain_verify(&store->db, head, head->revision - checked, reterr);
 }
 
-static int open_database(struct store *store, struct ipam_error *reterr)
+static void close_connection(struct store *store);
+
+static int error_pass(struct ipam_error *reterr, const struct ipam_error *error)
 {
-    bool exists, has_log;
-    if (inspect_files(store->db_path, store->wal_path, &exists, &has_log, reterr) < 0)
+    if (reterr)
+        *reterr = *error;
+    return -1;
+}
+
+/* All that belongs to a connection, or nothing of it: DB_CLOSED. */
+static int connect_as(struct store *store, enum db_access access, bool has_log, struct ipam_error *reterr)
+{
+    store->access = access;
+    int r = db_open(&store->db, store->db_path, access, reterr);
+    if (r == 0 && access == DB_WRITE)
+        r = check_writable(&store->db, reterr);
+    if (r == 0 && (schema_check(&store->db, reterr) < 0 || db_prepare(&store->db, reterr) < 0 ||
+                   head_read(&store->db, &store->head, reterr) < 0 || check_history(store, reterr) < 0 ||
+                   origin_read(&store->db, &store->origin, reterr) < 0 || readers_open(store, reterr) < 0))
+        r = -1;
+    if (r == 0)
+        r = loss_judge(store, has_log, reterr);
+    store->is_lost = r < 0 && store->accept_loss && reterr->reason == IPAM_REASON_CHANGES_LOST;
+    if (r < 0 && !store->is_lost) {
+        close_connection(store);
         return -1;
-    if (!exists && store->must_exist)
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
-                              "%s does not exist: write the --state-dir of an ipamd", store->db_path);
-    if (!exists && schema_create(store->dir, store->db_path, reterr) < 0)
-        return -1;
-    if (open_connection(store, has_log, reterr) < 0 || schema_upgrade(&store->db, reterr) < 0 ||
-        db_prepare(&store->db, reterr) < 0 || head_read(&store->db, &store->head, reterr) < 0 ||
-        check_history(store, reterr) < 0 || readers_open(store, reterr) < 0)
-        return -1;
+    }
     sqlite3_wal_hook(store->db.handle, remember_log_pages, store);
+    store->wal_pages = has_log; /* the first commit tells how many */
     return 0;
 }
 
-static int make_directory(const char *dir, bool must_exist, struct ipam_error *reterr)
+/* For writing; or where the system forbids that, for reading what is there. */
+static int connect_database(struct store *store, bool has_log, struct ipam_error *reterr)
+{
+    enum db_access reading = has_log ? DB_STATIC_WAL : DB_IMMUTABLE;
+    struct ipam_error cause = {0}, again;
+    ipam_error_set(&store->cause, IPAM_REASON_STORE_UNAVAILABLE, "%s is only looked at", store->db_path);
+    if (store->read_only && connect_as(store, reading, has_log, &cause) == 0)
+        return 0;
+    if (store->read_only)
+        return error_pass(reterr, &cause);
+    if (connect_as(store, DB_WRITE, has_log, &cause) == 0)
+        return 0;
+    if (cause.reason == IPAM_REASON_STORE_UNAVAILABLE)
+        explain_read_only(store, &cause);
+    store->cause = cause;
+    if (cause.reason == IPAM_REASON_STORE_UNAVAILABLE) {
+        if (connect_as(store, reading, has_log, &again) == 0)
+            return 0;
+        if (again.reason == IPAM_REASON_CHANGES_LOST)
+            cause = again;
+    }
+    return error_pass(reterr, &cause);
+}
+
+static int open_database(struct store *store, struct ipam_error *reterr)
+{
+    bool exists, has_log;
+    if (inspect_files(store->db_path, store->wal_path, &exists, &has_log, reterr) < 0 ||
+        mark_read(store->mark_path, &store->mark, reterr) < 0)
+        return -1;
+    store->log_was_there = access(store->wal_path, F_OK) == 0;
+    store->mark_lags = true; /* for all that is known */
+    store->ready = store->accepted = false;
+    if (exists)
+        return connect_database(store, has_log, reterr);
+    bool is_lost = loss_judge_missing(store, reterr) < 0;
+    if (is_lost && !store->accept_loss)
+        return -1;
+    if (store->read_only || (store->accept_loss && !is_lost))
+        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
+                              "%s does not exist: write the --state-dir of an ipamd", store->db_path);
+    if (schema_create(store->dir, store->db_path, reterr) < 0)
+        return -1;
+    return connect_database(store, false, reterr);
+}
+
+static int sync_parent(const char *dir, struct ipam_error *reterr)
+{
+    char *copy = mem_strdup(dir);
+    int r = path_sync(dirname(copy), O_RDONLY | O_DIRECTORY, reterr);
+    free(copy);
+    return r;
+}
+
+static int make_directory(const char *dir, bool read_only, struct ipam_error *reterr)
 {
     struct stat status;
-    if (must_exist && stat(dir, &status) < 0)
+    if (stat(dir, &status) == 0)
+        return S_ISDIR(status.st_mode) ? 0
+                                       : ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
+                                                        "state directory %s is not a directory", dir);
+    if (read_only)
         return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s can't be used: %s", dir,
                               strerror(errno));
-    if (stat(dir, &status) == 0 && !S_ISDIR(status.st_mode))
-        return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s is not a directory", dir);
-    if (stat(dir, &status) < 0 && mkdir(dir, 0750) < 0)
+    if (mkdir(dir, 0750) < 0)
         return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "state directory %s can't be made: %s", dir,
                               strerror(errno));
-    return 0;
+    return sync_parent(dir, reterr);
 }
 
 static char *join(const char *dir, const char *name)
@@ -153,15 +203,18 @@ int store_open(const struct store_options *options, struct store **ret, struct i
     store->dir = mem_strdup(options->dir);
     store->db_path = join(options->dir, "ipamd.db");
     store->wal_path = join(options->dir, "ipamd.db-wal");
+    store->mark_path = join(options->dir, "ipamd.mark");
     store->history_limit = options->history_limit;
-    store->must_exist = options->must_exist;
+    store->read_only = options->read_only;
+    store->accept_loss = options->accept_loss;
+    store->mark.fd = -1;
     store->lock_fd = -1;
     arena_init(&store->record_arena);
     arena_init(&store->hash_arena);
     pthread_rwlock_init(&store->access_lock, NULL);
     pthread_mutex_init(&store->readers_mutex, NULL);
-    if (make_directory(store->dir, store->must_exist, reterr) < 0 ||
-        lock_take(store->dir, &store->lock_fd, reterr) < 0 || open_database(store, reterr) < 0) {
+    if (make_directory(store->dir, store->read_only, reterr) < 0 ||
+        lock_take(store->dir, store->read_only, &store->lock_fd, reterr) < 0 || open_database(store, reterr) < 0) {
         store_close(store);
         return -1;
     }
@@ -177,15 +230,28 @@ static void close_connection(struct store *store)
 {
     struct stat log;
     readers_close(store);
-    if (store->db.handle && stat(store->wal_path, &log) == 0 && log.st_size == 0)
+    if (store->db.handle && !store->log_was_there && stat(store->wal_path, &log) == 0 && log.st_size == 0)
         store_accept(store);
     db_close(&store->db);
+    mark_close(&store->mark);
+    store->access = DB_CLOSED;
+}
+
+/* ipamd.db alone holds all, and says so. If that can't be written, it goes on saying that its log belongs to it. */
+static void leave_database(struct store *store)
+{
+    if (!store->ready || !store->origin.in_use)
+        return;
+    store_fold(store);
+    if (store->wal_pages == 0)
+        origin_leave(&store->db, &store->origin, NULL);
 }
 
 struct store *store_close(struct store *store)
 {
     if (!store)
         return NULL;
+    leave_database(store);
     close_connection(store);
     if (store->lock_fd >= 0)
         close(store->lock_fd);
@@ -193,6 +259,7 @@ struct store *store_close(struct store *store)
     pthread_rwlock_destroy(&store->access_lock);
     arena_done(&store->record_arena);
     arena_done(&store->hash_arena);
+    free(store->mark_path);
     free(store->wal_path);
     free(store->db_path);
     free(store->dir);
@@ -279,7 +346,7 @@ static bool change_put(struct store *store, const struct change *change, struct 
     head->revision = change->revision;
     chain_next(head->hash, record, size, head->hash);
     return change_add(&store->db, change->revision, record, size, head->hash) &&
-           state_put(&store->db, change, record, size, &head->state_sum);
+           (change->kind == CHANGE_LOSS || state_put(&store->db, change, record, size, &head->state_sum));
 }
 
 static bool head_put(struct db *db, const struct head *head)
@@ -334,41 +401,140 @@ static void compaction_plan(struct store *store)
 }
 
 /* A failure is no loss: the log keeps what the database did not get, and the next one moves it
- * again. */
+ * again; so it does with what an operator's sqlite3 still reads. */
 static void checkpoint(struct store *store)
 {
-    if (sqlite3_wal_checkpoint_v2(store->db.handle, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)
-        store->wal_pages = 0;
+    int in_log = 0, moved = 0;
+    if (sqlite3_wal_checkpoint_v2(store->db.handle, "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved) == SQLITE_OK)
+        store->wal_pages = in_log - moved;
 }
 
 void store_tidy(struct store *store)
 {
-    if (store->wal_pages >= LOG_PAGES_TIDY)
+    if (store->accepted && store->wal_pages >= LOG_PAGES_TIDY)
+        checkpoint(store);
+}
+
+bool store_log_waits(const struct store *store)
+{
+    return store->ready && store->wal_pages > 0;
+}
+
+void store_fold(struct store *store)
+{
+    if (store_log_waits(store))
         checkpoint(store);
 }
 
 static int refuse_read_only(struct store *store, struct ipam_error *reterr)
 {
-    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->read_only_cause.message);
+    return ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE, "%s", store->cause.message);
 }
 
-int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr)
+/* The mark of this database goes on; any other is replaced. */
+static int mark_begin(struct store *store, const struct mark *mark, struct ipam_error *reterr)
 {
-    struct head head = store->head;
+    bool ours = store->mark.state == MARK_SOUND && !store->is_lost &&
+                memcmp(store->mark.mark.database, mark->database, STORE_ID_SIZE) == 0;
+    return ours ? mark_open(store->mark_path, &store->mark, reterr)
+                : mark_create(store->dir, store->mark_path, mark, &store->mark, reterr);
+}
+
+/* The mark says what the head is. One that can't be written lags, which is safe; but no further commit is made on top of that:
+ * the message then names the mark. */
+static int mark_settle(struct store *store, struct ipam_error *reterr)
+{
+    struct mark mark = {.revision = store->head.revision};
+    if (!store->mark_lags)
+        return 0;
+    memcpy(mark.database, store->origin.database, STORE_ID_SIZE);
+    memcpy(mark.hash, store->head.hash, STORE_HASH_SIZE);
+    if (store->mark.fd < 0 && mark_begin(store, &mark, reterr) < 0)
+        return -1;
+    if (memcmp(&mark, &store->mark.mark, sizeof(mark)) != 0 &&
+        mark_write(store->mark_path, &mark, &store->mark, reterr) < 0)
+        return -1;
+    store->mark_lags = false;
+    return 0;
+}
+
+static int upgrade(struct store *store, struct ipam_error *reterr)
+{
+    if (store->origin.known)
+        return 0;
+    if (schema_upgrade(&store->db, reterr) < 0)
+        return -1;
+    return origin_read(&store->db, &store->origin, reterr);
+}
+
+/* The mark comes first: a database that was in use and has none is one that was copied. What the log holds of the note is moved
+ * at once, because a copy of ipamd.db alone has to show it. */
+static int take_database(struct store *store, struct ipam_error *reterr)
+{
+    bool was_noted = store->origin.in_use && store->origin.same_file;
+    if (upgrade(store, reterr) < 0 || mark_settle(store, reterr) < 0 ||
+        origin_take(&store->db, &store->origin, reterr) < 0)
+        return -1;
+    if (!was_noted)
+        checkpoint(store);
+    store->ready = true;
+    return 0;
+}
+
+int store_get_ready(struct store *store, struct ipam_error *reterr)
+{
     if (store->access != DB_WRITE)
         return refuse_read_only(store, reterr);
+    if (store->is_lost)
+        return ipam_error_set(reterr, IPAM_REASON_CHANGES_LOST, "changes lost: that is to be recorded first");
+    if (!store->ready && take_database(store, reterr) < 0)
+        return -1;
+    return mark_settle(store, reterr);
+}
+
+static int commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr)
+{
+    struct head head = store->head;
     arena_reset(&store->hash_arena);
     uint8_t *hashes = arena_alloc(&store->hash_arena, STORE_HASH_SIZE * (batch->count + 1));
     if (!batch_put(store, batch, hashes, &head))
         return transaction_fail(store, reterr);
     store->head = head;
+    store->mark_lags = true;
     store_accept(store);
     compaction_plan(store);
-    if (store->wal_pages >= LOG_PAGES_MOST)
-        checkpoint(store);
     if (ret_hashes)
         memcpy(ret_hashes, hashes, STORE_HASH_SIZE * batch->count);
     return 0;
+}
+
+int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_hashes, struct ipam_error *reterr)
+{
+    if (store_get_ready(store, reterr) < 0 || commit(store, batch, ret_hashes, reterr) < 0)
+        return -1;
+    mark_settle(store, NULL); /* what is durable is acknowledged; the next commit tries again first of all */
+    if (store->wal_pages >= LOG_PAGES_MOST)
+        checkpoint(store);
+    return 0;
+}
+
+/* ---- A loss ------------------------------------------------------------------------------------------------------ */
+
+bool store_lost(const struct store *store, struct loss_record *ret)
+{
+    *ret = store->loss;
+    return store->is_lost || store->mark.state != MARK_SOUND;
+}
+
+int store_commit_loss(struct store *store, const struct changes *batch, struct ipam_error *reterr)
+{
+    if (store->access != DB_WRITE)
+        return refuse_read_only(store, reterr);
+    if (upgrade(store, reterr) < 0 || commit(store, batch, NULL, reterr) < 0)
+        return -1;
+    store->mark.state = MARK_ABSENT; /* whatever it says */
+    mark_close(&store->mark);
+    return mark_settle(store, reterr);
 }
 
 uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE])
@@ -379,30 +545,39 @@ uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE]
 
 /* ---- Getting well ------------------------------------------------------------------------------------------------ */
 
-/* The disk could only be read when the store was opened. Nothing was written since, so opening anew
- * shows the same state. */
+/* The disk could only be read when the store was opened. Nothing was written since, so opening anew must show the same
+ * state: the engine is in it. If it does not, or if nothing opens any more, the store is closed until a later try. */
 static int reopen(struct store *store, struct ipam_error *reterr)
 {
     struct head before = store->head;
+    if (store->lock_fd < 0 && lock_take(store->dir, false, &store->lock_fd, reterr) < 0)
+        return -1;
     pthread_rwlock_wrlock(&store->access_lock);
     close_connection(store);
-    int r = store->lock_fd < 0 ? lock_take(store->dir, &store->lock_fd, reterr) : 0;
-    if (r == 0)
-        r = open_database(store, reterr);
-    if (r == 0 && memcmp(before.hash, store->head.hash, STORE_HASH_SIZE) != 0)
+    int r = open_database(store, reterr);
+    if (r == 0 && memcmp(before.hash, store->head.hash, STORE_HASH_SIZE) != 0) {
+        close_connection(store);
         r = ipam_error_set(reterr, IPAM_REASON_STORE_UNAVAILABLE,
                            "%s was changed by another program while it could only be read: start ipamd again",
                            store->db_path);
+    }
+    if (r < 0) {
+        store->head = before;
+        store->cause = *reterr;
+    } else {
+        store->accepted = true; /* the engine was loaded from it */
+    }
     pthread_rwlock_unlock(&store->access_lock);
     return r;
 }
 
 int store_probe(struct store *store, struct ipam_error *reterr)
 {
-    if (store->access != DB_WRITE && reopen(store, reterr) < 0)
+    struct ipam_error error;
+    if (store->access != DB_WRITE && reopen(store, &error) < 0)
+        return error_pass(reterr, &error);
+    if (store_get_ready(store, reterr) < 0)
         return -1;
-    if (store->access != DB_WRITE)
-        return refuse_read_only(store, reterr);
     if (!db_run(&store->db, SQL_BEGIN) || !db_run(&store->db, SQL_PROBE) || !db_run(&store->db, SQL_COMMIT))
         return transaction_fail(store, reterr);
     return 0;

@@ -16,11 +16,14 @@ struct store;
 struct store_options {
     const char *dir;        /* state directory; made (mode 0750) if its parent exists */
     uint64_t history_limit; /* changes kept at least; 0: all */
-    bool must_exist;        /* makes no directory and no database: STORE_UNAVAILABLE where there is none */
+    bool read_only; /* alters nothing, makes nothing and migrates nothing: STORE_UNAVAILABLE where there is nothing */
+    bool
+        accept_loss; /* opens also where CHANGES_LOST would be said; then store_commit_loss is all that can be written */
 };
 
 /* Opens or creates DIR/ipamd.db and takes the lock DIR/ipamd.lock (flock, held until store_close). Refusals leave every
- * file as it was: STORE_LOCKED, STORE_TOO_NEW, STORE_DAMAGED (not a database, another program's, cut short, checksum), or
+ * file as it was: STORE_LOCKED, STORE_TOO_NEW, STORE_DAMAGED (not a database, another program's, cut short, checksum),
+ * CHANGES_LOST (DIR/ipamd.mark or the database itself tells that acknowledged changes are not there), or
  * STORE_UNAVAILABLE (can't be read or created; the message carries the system's reason).
  *
  * An existing database on a disk that can't be written opens all the same, with a log that was left behind too: loading and
@@ -35,6 +38,11 @@ int store_load(struct store *store, struct engine *engine, struct ipam_error *re
 
 /* The newest change that is durable, and its hash; 0 and zero bytes in an empty history. Called as store_commit is. */
 uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE]);
+/* With accept_loss: is there a loss to record, and what is known of it? A database that came without a mark (a backup, one of
+ * an older ipamd) may lack changes too, so there is one then. False: all that was acknowledged is here. */
+bool store_lost(const struct store *store, struct loss_record *ret);
+/* Writes one change of kind CHANGE_LOSS, and only then lets go of the mark: until that has happened a start is refused. */
+int store_commit_loss(struct store *store, const struct changes *batch, struct ipam_error *reterr);
 
 /* Writes `batch` durably: all or nothing. -1 with STORE_UNAVAILABLE: the store is as before the call and can be used on
  * (after a crash, and only then, the batch may be there after all: nobody was told that it is not).

@@ -1,11 +1,16 @@
 #include "writer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "private.h"
+
+/* When nothing has come for so long, the log is folded into the database. */
+#define IDLE_SECONDS 2
 
 /*      writer_…()        store thread         store thread      writer_take()
  * IDLE ──────────► QUEUED ────────────► RUNNING ────────────► DONE ─────────────► IDLE */
@@ -62,17 +67,24 @@ static void (*const tasks[])(struct writer *writer) = {
     [WRITER_PROBE] = run_probe,
 };
 
-/* False: the writer is stopping. */
-static bool wait_for_task(struct writer *writer)
+enum wakening { WAKE_TASK, WAKE_IDLE, WAKE_STOP };
+
+static enum wakening wait_for_task(struct writer *writer)
 {
+    bool log_waits = store_log_waits(writer->store);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    int code = 0;
     pthread_mutex_lock(&writer->mutex);
-    while (writer->state != WRITER_QUEUED && !writer->stopping)
-        pthread_cond_wait(&writer->queued, &writer->mutex);
-    bool found = writer->state == WRITER_QUEUED;
-    if (found)
+    while (writer->state != WRITER_QUEUED && !writer->stopping && code != ETIMEDOUT)
+        code = log_waits ? pthread_cond_timedwait(&writer->queued, &writer->mutex, &until)
+                         : pthread_cond_wait(&writer->queued, &writer->mutex);
+    enum wakening why = writer->state == WRITER_QUEUED ? WAKE_TASK : writer->stopping ? WAKE_STOP : WAKE_IDLE;
+    if (why == WAKE_TASK)
         writer->state = WRITER_RUNNING;
     pthread_mutex_unlock(&writer->mutex);
-    return found;
+    return why;
 }
 
 static void finish_task(struct writer *writer)
@@ -86,7 +98,12 @@ static void finish_task(struct writer *writer)
 static void *writer_thread(void *user)
 {
     struct writer *writer = user;
-    while (wait_for_task(writer)) {
+    enum wakening why;
+    while ((why = wait_for_task(writer)) != WAKE_STOP) {
+        if (why == WAKE_IDLE) {
+            store_fold(writer->store);
+            continue;
+        }
         writer->result = (struct writer_result){.task = writer->task};
         tasks[writer->task](writer);
         finish_task(writer);
@@ -105,7 +122,11 @@ struct writer *writer_new(struct store *store, const uint8_t hash_key[16], const
     writer->wake = wake;
     writer->user = user;
     pthread_mutex_init(&writer->mutex, NULL);
-    pthread_cond_init(&writer->queued, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&writer->queued, &attributes);
+    pthread_condattr_destroy(&attributes);
     if (pthread_create(&writer->thread, NULL, writer_thread, writer) != 0)
         abort(); /* as with memory: a machine that gives no thread at start-up runs no daemon */
     return writer;
