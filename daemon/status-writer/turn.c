@@ -12,6 +12,7 @@
 
 const char *const turn_outcome_names[TURN_OUTCOMES] = {
     [TURN_RIGHT] = "right",         [TURN_WRITTEN] = "written", [TURN_BLOCKED] = "blocked",
+    [TURN_LEFT] = "left",
     [TURN_APART] = "apart",         [TURN_PASSING] = "passing", [TURN_STALE] = "conflict",
     [TURN_GONE] = "gone",           [TURN_BUSY] = "throttled",  [TURN_DEFERRED] = "deferred",
     [TURN_FORBIDDEN] = "forbidden", [TURN_FAILED] = "failed",   [TURN_REFUSED] = "refused",
@@ -24,7 +25,7 @@ struct turn {
     char *uid; /* of the object when the turn began */
     struct arena arena;
     struct status_update update;
-    bool news, undone;
+    bool news, undone, leaves;
     char *path;
     struct kube_request request;  /* under way */
     struct kube_call *call;       /* NULL: none */
@@ -139,7 +140,7 @@ static void on_written(const struct kube_response *response, const struct ipam_e
         return;
     learn_residue(turn->object, turn->update.status, response->body);
     take(turn, response->body);
-    turn_end(turn, TURN_WRITTEN, NULL, 0);
+    turn_end(turn, turn->leaves ? TURN_LEFT : TURN_WRITTEN, NULL, 0);
 }
 
 static void write_status(struct turn *turn)
@@ -164,14 +165,28 @@ static bool is_blocked(struct turn *turn)
     return false;
 }
 
-static void decide(struct turn *turn)
+/* It waits for a moment, as the other status is mostly written by then; else what is no longer its own leaves. */
+static void wait_or_leave(struct turn *turn, const json_t *seen)
+{
+    const struct turn_context *context = turn->context;
+    turn->leaves = turn->object->postponed > 0;
+    status_update_done(&turn->update);
+    if (turn->leaves)
+        vip_status_leave(seen, follow_claims(context->follow), (int64_t)time(NULL), &turn->arena, &turn->update);
+    if (turn->update.status)
+        write_status(turn);
+    else
+        turn_end(turn, TURN_BLOCKED, NULL, 0);
+}
+
+static void decide(struct turn *turn, const json_t *seen)
 {
     if (!turn->update.status || is_residue(turn->object, turn->update.status))
         turn_end(turn, TURN_RIGHT, NULL, 0);
     else if (turn->update.passes && turn->object->postponed < PASSING_MAX)
         turn_end(turn, TURN_PASSING, NULL, 0);
     else if (turn->object->kind == OBJECT_VIP && is_blocked(turn))
-        turn_end(turn, TURN_BLOCKED, NULL, 0);
+        wait_or_leave(turn, seen);
     else
         write_status(turn);
 }
@@ -184,7 +199,7 @@ static void work_out_vip(struct turn *turn)
     json_t *seen = json_loads(turn->object->seen, 0, NULL);
     if (claims)
         vip_status(seen, claims, (int64_t)time(NULL), &turn->arena, &turn->update);
-    decide(turn);
+    decide(turn, seen);
     json_decref(seen);
 }
 
@@ -197,7 +212,7 @@ static void work_out_pool(struct turn *turn, const Ipam__V1__Pool *pool)
     ranges_init(&object->ranges, pool->spec);
     if (claims)
         pool_status(seen, pool, &object->ranges, claims, (int64_t)time(NULL), &turn->arena, &turn->update);
-    decide(turn);
+    decide(turn, seen);
     json_decref(seen);
 }
 

@@ -19,6 +19,7 @@ enum turn_outcome {
     TURN_RIGHT,     /* nothing to write */
     TURN_WRITTEN,   /* done, and the object is known as it is now */
     TURN_BLOCKED,   /* the address that it is to show stands in another status yet */
+    TURN_LEFT,      /* the same, and what was no longer its own has left its status */
     TURN_APART,     /* the pool and its claims are not known as of one moment yet */
     TURN_PASSING,   /* what is to be written is mostly over in a moment */
     TURN_STALE,     /* 409: to be read again */

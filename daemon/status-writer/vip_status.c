@@ -219,6 +219,26 @@ static bool decide_unclaimed(struct vip *vip, const struct claims *claims, struc
     return true;
 }
 
+/* Bound as vip_status has decided it, while one of the addresses given stands in another status. */
+static void decide_leaving(struct vip *vip, struct condition *ret)
+{
+    const char *coming = "", *kept = "";
+    for (int i = 0; i < FAMILIES; i++) {
+        if (!*vip->given[i] || strcmp(vip->given[i], vip->shown[i]) == 0) {
+            kept = *vip->given[i] ? arena_printf(vip->arena, ". Address %s is kept", vip->given[i]) : kept;
+            continue;
+        }
+        coming = arena_printf(vip->arena, "%s%s%s", coming, *coming ? " and " : "", vip->given[i]);
+        vip->given[i] = vip->ours[i] ? "" : vip->shown[i];
+    }
+    ret->status = "False";
+    ret->reason = "AddressMoving";
+    ret->message = arena_printf(vip->arena,
+                                "address moving: %s was another VIP's and is shown here once that one's status shows it no "
+                                "longer; nothing is to be done%s",
+                                coming, kept);
+}
+
 /* ipam-watcher pauses a pool while it syncs; then thousands of VIPs wait for no longer than that takes. */
 static bool only_waits_for_pause(const struct vip *vip, const json_t *patch)
 {
@@ -252,8 +272,8 @@ static void add_events(const struct vip *vip, const struct condition *bound, str
         status_event_add(ret, strcmp(bound->status, "True") != 0, bound->reason, bound->message);
 }
 
-void vip_status(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
-                struct status_update *ret)
+static void translate(const json_t *object, const struct claims *claims, bool leaves, int64_t now, struct arena *arena,
+                      struct status_update *ret)
 {
     struct vip vip = {
         .name = status_text(object, "metadata", "name"), .uid = status_text(object, "metadata", "uid"), .arena = arena};
@@ -266,6 +286,8 @@ void vip_status(const json_t *object, const struct claims *claims, int64_t now, 
         decide_claimed(&vip, &bound);
     else if (!decide_unclaimed(&vip, claims, &bound))
         return;
+    if (leaves)
+        decide_leaving(&vip, &bound);
     for (int i = 0; i < FAMILIES; i++)
         status_set(ret, vip.status, fields[i], *vip.given[i] ? status_string(vip.given[i]) : json_null());
     status_set(ret, vip.status, "conditions",
@@ -273,4 +295,16 @@ void vip_status(const json_t *object, const struct claims *claims, int64_t now, 
     if (ret->status)
         add_events(&vip, &bound, ret);
     ret->passes = ret->status && only_waits_for_pause(&vip, ret->status);
+}
+
+void vip_status(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
+                struct status_update *ret)
+{
+    translate(object, claims, false, now, arena, ret);
+}
+
+void vip_status_leave(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
+                      struct status_update *ret)
+{
+    translate(object, claims, true, now, arena, ret);
 }

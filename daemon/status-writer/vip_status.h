@@ -21,6 +21,12 @@
 void vip_status(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
                 struct status_update *ret);
 
+/* For while the status of another VIP still shows an address that this one is to get: what is no longer the VIP's leaves its
+ * status, and nothing comes into it; the condition says that the address is on its way. So VIPs that have exchanged addresses
+ * let go first, all of them, and then each shows its own. What stays of one family stays. */
+void vip_status_leave(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
+                      struct status_update *ret);
+
 /* The addresses in a status that are ours, IPv4 and IPv6; family IPAM_FAMILY_NONE where there is none. */
 void vip_status_shown(const json_t *object, struct ipam_addr ret[2]);
 

@@ -15,6 +15,7 @@
 #define APART_MS      20    /* changes are known a moment after ipamd has made them */
 #define PASSING_MS    100   /* a sync of thousands of VIPs takes a few times as long */
 #define BLOCKED_MS    1000  /* looked at again, if nothing says earlier that the way is free */
+#define PATIENCE_MS   100   /* the other status is mostly written by then */
 #define FORGIVEN_MS   60000 /* one who undid us longer ago than that starts anew */
 #define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
 #define CONFLICTS     3     /* conflicts in a row that are answered at once */
@@ -382,7 +383,15 @@ static void after_stale(struct writer *writer, const struct turn_report *report,
 
 static void after_blocked(struct writer *writer, const struct turn_report *report, uint64_t now)
 {
-    objects_queue(writer->objects, report->object, now + BLOCKED_MS);
+    struct object *object = report->object;
+    objects_queue(writer->objects, object, now + (object->postponed ? BLOCKED_MS : PATIENCE_MS));
+    object->postponed++;
+}
+
+static void after_left(struct writer *writer, const struct turn_report *report, uint64_t now)
+{
+    after_written(writer, report, now);
+    after_blocked(writer, report, now);
 }
 
 static void postpone(struct writer *writer, struct object *object, uint64_t due)
@@ -466,6 +475,7 @@ typedef void (*consequence)(struct writer *writer, const struct turn_report *rep
 
 static const consequence consequences[TURN_OUTCOMES] = {
     [TURN_RIGHT] = after_right,         [TURN_WRITTEN] = after_written, [TURN_BLOCKED] = after_blocked,
+    [TURN_LEFT] = after_left,
     [TURN_APART] = after_apart,         [TURN_PASSING] = after_passing, [TURN_STALE] = after_stale,
     [TURN_GONE] = after_gone,           [TURN_BUSY] = after_busy,       [TURN_DEFERRED] = after_deferred,
     [TURN_FORBIDDEN] = after_forbidden, [TURN_FAILED] = after_failed,   [TURN_REFUSED] = after_refused,
@@ -474,7 +484,7 @@ static const consequence consequences[TURN_OUTCOMES] = {
 
 static bool is_answer(enum turn_outcome outcome)
 {
-    return outcome == TURN_WRITTEN || outcome == TURN_STALE || outcome == TURN_GONE;
+    return outcome == TURN_WRITTEN || outcome == TURN_LEFT || outcome == TURN_STALE || outcome == TURN_GONE;
 }
 
 static void end_troubles(struct writer *writer, const struct turn_report *report)
