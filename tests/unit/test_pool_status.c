@@ -183,7 +183,7 @@ static void rejected_edit_says_what_stays_in_force(void **state)
     parts.pool.rejected_spec = &rejected;
     json_t *object = written(*state, &parts);
     assert_condition(object, "Ready", "False", "InvalidPoolSpec",
-                     "invalid pool spec: x; write the field as the message shows. Until then the specification before "
+                     "invalid pool spec: x. Until then the specification before "
                      "stays in force, with 254 available addresses");
     assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 2);
     json_decref(object);

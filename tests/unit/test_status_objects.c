@@ -33,7 +33,7 @@ static struct object *take(struct objects *objects, const char *name, const char
 {
     json_t *json = json_pack("{s:{s:s, s:s, s:s}, s:{s:s}, s:{s:s, s:[{s:s, s:s}]}}", "metadata", "name", name, "uid",
                              uid, "resourceVersion", version, "spec", "mode", "BGP", "status", "allocatedAddress",
-                             address, "conditions", "type", "Bound", "message", address);
+                             address, "conditions", "type", "Bound", "status", "True");
     struct object *object = objects_take(objects, OBJECT_VIP, json, no_older);
     json_decref(json);
     return object;
@@ -62,10 +62,10 @@ static void the_same_version_is_no_news_and_an_older_one_only_if_wanted(void **s
 static void another_uid_is_another_object(void **state)
 {
     struct object *object = take(*state, "a", "u1", "9", "10.0.0.1/32", false);
-    object->strikes = 7;
-    object->last_write = 1;
+    object->history.strikes = 7;
+    object->history.last_write = 1;
     assert_ptr_equal(take(*state, "a", "u2", "3", "10.0.0.1/32", true), object);
-    assert_int_equal(object->strikes + object->last_write, 0);
+    assert_int_equal(object->history.strikes + object->history.last_write, 0);
 }
 
 static void only_what_matters_is_kept(void **state)
