@@ -209,16 +209,26 @@ static void set_counts(const struct view *view, struct status_update *ret)
     }
 }
 
-/* The generation that ipamd was given last; of a pool that was made without one (ipamc apply), the object's. */
+/* What ipamd was given last, whether it is in force or not. */
+static const Ipam__V1__PoolSpec *last_spec(const Ipam__V1__Pool *pool)
+{
+    return pool->rejected_spec ? pool->rejected_spec : pool->spec;
+}
+
+/* The generation that ipamd was given last; of a pool that was made without one (ipamc apply), and of one that is being
+ * deleted, the object's: a deletion is a generation of its own, and no spec counts after it. */
 static int64_t observed_generation(const struct view *view)
 {
-    const Ipam__V1__PoolSpec *spec = view->pool->rejected_spec ? view->pool->rejected_spec : view->pool->spec;
-    return spec->generation > 0 ? spec->generation : status_generation(view->object);
+    bool deleted = view->pool->state == IPAM__V1__POOL_STATE__DRAINING &&
+                   *status_text(view->object, "metadata", "deletionTimestamp");
+    int64_t generation = last_spec(view->pool)->generation;
+    return generation > 0 && !deleted ? generation : status_generation(view->object);
 }
 
 static bool is_of(const Ipam__V1__Pool *pool, const json_t *object)
 {
-    return !*pool->spec->uid || strcmp(pool->spec->uid, status_text(object, "metadata", "uid")) == 0;
+    const char *uid = last_spec(pool)->uid;
+    return !*uid || strcmp(uid, status_text(object, "metadata", "uid")) == 0;
 }
 
 static void set_all(const struct view *view, const struct condition conditions[2], int64_t now,
