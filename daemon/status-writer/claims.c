@@ -20,16 +20,26 @@ static int compare_addresses(const struct claim *a, const struct claim *b)
     return order ? order : (a->id > b->id) - (a->id < b->id);
 }
 
+static int compare_wanted(const struct claim *a, const struct claim *b)
+{
+    int order = ipam_addr_compare(&a->wanted, &b->wanted);
+    return order ? order : (a->id > b->id) - (a->id < b->id);
+}
+
 RB_HEAD(claims_by_owner, claim);
 RB_HEAD(claims_by_address, claim);
 RB_PROTOTYPE(claims_by_owner, claim, by_owner, compare_owners)
 RB_GENERATE(claims_by_owner, claim, by_owner, compare_owners)
 RB_PROTOTYPE(claims_by_address, claim, by_address, compare_addresses)
 RB_GENERATE(claims_by_address, claim, by_address, compare_addresses)
+RB_HEAD(claims_by_wanted, claim);
+RB_PROTOTYPE(claims_by_wanted, claim, by_address, compare_wanted)
+RB_GENERATE(claims_by_wanted, claim, by_address, compare_wanted)
 
 struct claims {
     struct claims_by_owner by_owner;
     struct claims_by_address by_address;
+    struct claims_by_wanted by_wanted;
 };
 
 struct claims *claims_new(void)
@@ -37,6 +47,7 @@ struct claims *claims_new(void)
     struct claims *claims = mem_alloc(sizeof(*claims));
     RB_INIT(&claims->by_owner);
     RB_INIT(&claims->by_address);
+    RB_INIT(&claims->by_wanted);
     return claims;
 }
 
@@ -45,6 +56,8 @@ static void claim_remove(struct claims *claims, struct claim *claim)
     RB_REMOVE(claims_by_owner, &claims->by_owner, claim);
     if (claim->address.family != IPAM_FAMILY_NONE)
         RB_REMOVE(claims_by_address, &claims->by_address, claim);
+    if (claim->wanted.family != IPAM_FAMILY_NONE)
+        RB_REMOVE(claims_by_wanted, &claims->by_wanted, claim);
     free(claim);
 }
 
@@ -80,6 +93,7 @@ static struct claim *claim_new(const Ipam__V1__Claim *message)
     char *at = (char *)(claim + 1);
     claim->id = message->id;
     claim->family = message->family == IPAM__V1__FAMILY__IPV6 ? IPAM_IPV6 : IPAM_IPV4;
+    claim->dual = message->dual;
     claim->allocated_at = message->allocated_at ? message->allocated_at->seconds : 0;
     claim->kind = put(&at, owner->kind);
     claim->name = put(&at, owner->name);
@@ -99,9 +113,13 @@ static void claim_insert(struct claims *claims, const Ipam__V1__Claim *message, 
         free(claim);
         return;
     }
+    if (message->state == IPAM__V1__CLAIM_STATE__WAITING)
+        ipam_addr_parse(message->requested_address, &claim->wanted, NULL);
     RB_INSERT(claims_by_owner, &claims->by_owner, claim);
     if (claim->address.family != IPAM_FAMILY_NONE)
         RB_INSERT(claims_by_address, &claims->by_address, claim);
+    if (claim->wanted.family != IPAM_FAMILY_NONE)
+        RB_INSERT(claims_by_wanted, &claims->by_wanted, claim);
     touched(claim, user);
 }
 
@@ -156,4 +174,18 @@ const struct claim *claims_holder(const struct claims *claims, const struct ipam
 {
     const struct claim *claim = claims_from(claims, address);
     return claim && ipam_addr_equal(&claim->address, address) ? claim : NULL;
+}
+
+const struct claim *claims_waiting(const struct claims *claims, const struct ipam_addr *address)
+{
+    struct claim key = {.wanted = *address};
+    struct claims_by_wanted *tree = (struct claims_by_wanted *)(uintptr_t)&claims->by_wanted;
+    const struct claim *claim = RB_NFIND(claims_by_wanted, tree, &key);
+    return claim && ipam_addr_equal(&claim->wanted, address) ? claim : NULL;
+}
+
+const struct claim *claims_waiting_next(const struct claim *claim)
+{
+    const struct claim *next = RB_NEXT(claims_by_wanted, NULL, (struct claim *)(uintptr_t)claim);
+    return next && ipam_addr_equal(&next->wanted, &claim->wanted) ? next : NULL;
 }

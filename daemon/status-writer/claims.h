@@ -1,4 +1,4 @@
-/* claims.h: what ipamd's claims are now, in memory: by owner, and by address in numeric order.
+/* claims.h: what ipamd's claims are now, in memory: by owner, by address in numeric order, and by the address waited for.
  *
  * Filled by follow.c from ListClaims and the changes after it, read by the translation (vip_status.h, pool_status.h). It knows
  * the messages of ipam.proto, and must not know objects of Kubernetes, sockets or the loop. Only claims that hold or wait
@@ -7,6 +7,7 @@
 #ifndef IPAM_STATUS_CLAIMS_H
 #define IPAM_STATUS_CLAIMS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <bsd/sys/tree.h>
 
@@ -14,10 +15,12 @@
 #include <ipam/ipam.pb-c.h>
 
 struct claim {
-    RB_ENTRY(claim) by_owner, by_address;
+    RB_ENTRY(claim) by_owner, by_address; /* by_address: that it holds, or while it waits the one it asks for */
     uint64_t id;
     enum ipam_family family;
     struct ipam_addr address; /* family IPAM_FAMILY_NONE: it waits */
+    struct ipam_addr wanted;  /* while it waits, the address that it asks for; family IPAM_FAMILY_NONE: any */
+    bool dual;                /* it waits together with its owner's other family */
     int64_t allocated_at;     /* seconds since 1970 */
     const char *kind, *name, *uid;
     const char *pool; /* "": manual */
@@ -41,5 +44,8 @@ const struct claim *claims_holder(const struct claims *claims, const struct ipam
 /* Bound claims in numeric order, from the first at or after `address` (NULL: the first of all). */
 const struct claim *claims_from(const struct claims *claims, const struct ipam_addr *address);
 const struct claim *claims_next(const struct claim *claim);
+/* Claims that wait for this very address, the oldest first. */
+const struct claim *claims_waiting(const struct claims *claims, const struct ipam_addr *address);
+const struct claim *claims_waiting_next(const struct claim *claim);
 
 #endif

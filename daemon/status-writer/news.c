@@ -34,14 +34,24 @@ static void mark_holder(struct news *news, const struct claim *claim, bool is_ne
         schedule_mark(news->schedule, object, is_news);
 }
 
+/* Their statuses say who has the address. */
+static void mark_waiting(struct news *news, const struct ipam_addr *address)
+{
+    const struct claim *claim = claims_waiting(follow_claims(news->follow), address);
+    for (; claim; claim = claims_waiting_next(claim))
+        mark_holder(news, claim, true);
+}
+
 void news_claim(struct news *news, const struct claim *claim)
 {
     mark_holder(news, claim, true);
     mark_pools(news, claim);
-    struct object *other =
-        claim->address.family == IPAM_FAMILY_NONE ? NULL : objects_showing(news->objects, &claim->address, NULL);
+    if (claim->address.family == IPAM_FAMILY_NONE)
+        return;
+    struct object *other = objects_showing(news->objects, &claim->address, NULL);
     if (other)
         schedule_mark(news->schedule, other, true);
+    mark_waiting(news, &claim->address);
 }
 
 void news_all(struct news *news)

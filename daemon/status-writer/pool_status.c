@@ -116,25 +116,14 @@ static void ready(const struct view *view, struct condition *ret)
         0};
 }
 
-/* The spec that is remembered is that of another object than the one in force. */
-static bool is_recreated(const Ipam__V1__Pool *pool)
-{
-    return pool->rejected_spec && *pool->spec->uid && *pool->rejected_spec->uid &&
-           strcmp(pool->spec->uid, pool->rejected_spec->uid) != 0;
-}
-
 static void rejected(const struct view *view, struct condition *ret)
 {
     const char *message = status_advice(view->arena, view->pool->reason, view->pool->message);
-    uint64_t held = view->counts->allocated + view->counts->orphaned;
-    if (is_recreated(view->pool))
-        message = arena_printf(view->arena,
-                               "%s. The pool of this name before it was deleted and gives no new address; %" PRIu64
-                               " claim%s left of it%s",
-                               message, held, held == 1 ? " is" : "s are", orphans_text(view));
-    else if (view->counts->capacity)
+    if (view->counts->capacity)
         message = arena_printf(view->arena, "%s. Until then the specification before stays in force, with %s%s",
                                message, available_text(view), orphans_text(view));
+    else
+        message = arena_printf(view->arena, "%s%s", message, orphans_text(view));
     *ret = (struct condition){"Ready", "False", status_reason(view->arena, view->pool->reason), message, 0};
 }
 

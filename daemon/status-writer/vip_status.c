@@ -184,20 +184,61 @@ static const char *with_kept(const struct vip *vip, const char *message)
     return message;
 }
 
-static struct condition waiting(const struct vip *vip)
+static const struct claim *taken_by_other(const struct vip *vip, const struct claims *claims, const char *text)
+{
+    struct ipam_addr address;
+    if (ipam_addr_parse(text, &address, NULL) < 0)
+        return NULL;
+    const struct claim *holder = claims_holder(claims, &address);
+    bool other = holder && (strcmp(holder->kind, VIP_KIND) != 0 || strcmp(holder->name, vip->name) != 0);
+    return other ? holder : NULL;
+}
+
+/* The holder of the address that the claim waits for; NULL: none. Of a pair, IPv4 first, as ipamd decides. */
+static const struct claim *holder_in_way(const struct vip *vip, const struct claims *claims, const struct claim *claim,
+                                         struct ipam_addr *ret)
+{
+    for (int i = 0; i < FAMILIES; i++) {
+        const struct claim *half = vip->claims[i];
+        bool asked = half && (half == claim || (claim->dual && half->dual)) && *half->requested;
+        const struct claim *holder = asked ? taken_by_other(vip, claims, half->requested) : NULL;
+        if (!holder)
+            continue;
+        *ret = holder->address;
+        return holder;
+    }
+    return NULL;
+}
+
+/* ipamd records why a claim waits when the reason changes, not each time that an address goes from hand to hand. */
+static const char *waiting_message(const struct vip *vip, const struct claims *claims, const struct claim *claim)
+{
+    const char *message = claim->message;
+    char text[IPAM_ADDR_TEXT_MAX];
+    struct ipam_addr address;
+    const struct claim *holder = NULL;
+    if (strcmp(claim->reason, ipam_reason_name(IPAM_REASON_ADDRESS_IN_USE)) == 0)
+        holder = holder_in_way(vip, claims, claim, &address);
+    if (holder)
+        message = arena_printf(vip->arena, "address in use: %s is held by %s/%s", ipam_addr_format(&address, text),
+                               holder->kind, holder->name);
+    return status_advice(vip->arena, claim->reason, message);
+}
+
+static struct condition waiting(const struct vip *vip, const struct claims *claims)
 {
     const struct claim *first = is_waiting(vip->claims[0]) ? vip->claims[0] : vip->claims[1];
     const struct claim *second = vip->claims[1];
-    const char *message = status_advice(vip->arena, first->reason, first->message);
-    if (second != first && is_waiting(second) && strcmp(first->message, second->message) != 0)
-        message =
-            arena_printf(vip->arena, "%s. %s", message, status_advice(vip->arena, second->reason, second->message));
+    const char *message = waiting_message(vip, claims, first);
+    const char *other = is_waiting(second) && second != first ? waiting_message(vip, claims, second) : message;
+    if (strcmp(message, other) != 0)
+        message = arena_printf(vip->arena, "%s. %s", message, other);
     return (struct condition){"Bound", "False", status_reason(vip->arena, first->reason), with_kept(vip, message), 0};
 }
 
 /* The claims say what stands in the status. Their condition is of this generation if they are on its terms, else of the one
  * before. */
-static void decide_claimed(struct vip *vip)
+static void decide_claimed(struct vip *vip, const struct claims *claims)
 {
     struct condition *bound = &vip->conditions[BOUND];
     for (int i = 0; i < FAMILIES; i++) {
@@ -208,7 +249,7 @@ static void decide_claimed(struct vip *vip)
             vip->given[i] = vip->ours[i] ? "" : vip->shown[i];
     }
     if (is_waiting(vip->claims[0]) || is_waiting(vip->claims[1]))
-        *bound = waiting(vip);
+        *bound = waiting(vip, claims);
     else
         *bound = (struct condition){"Bound", "True", "AddressAllocated", bound_message(vip), 0};
     bound->observed_generation = is_settled(vip)
@@ -221,16 +262,6 @@ static void decide_claimed(struct vip *vip)
 static struct condition unbound(const struct vip *vip, const char *reason, const char *message)
 {
     return (struct condition){"Bound", "False", reason, message, status_generation(vip->object)};
-}
-
-static const struct claim *taken_by_other(const struct vip *vip, const struct claims *claims, const char *text)
-{
-    struct ipam_addr address;
-    if (ipam_addr_parse(text, &address, NULL) < 0)
-        return NULL;
-    const struct claim *holder = claims_holder(claims, &address);
-    bool other = holder && (strcmp(holder->kind, VIP_KIND) != 0 || strcmp(holder->name, vip->name) != 0);
-    return other ? holder : NULL;
 }
 
 /* Addresses that others hold leave the status. */
@@ -282,7 +313,7 @@ static void decide(struct vip *vip, const struct vip_facts *facts, struct status
 {
     const struct vip_answer *answer = facts->answer;
     if (has_claims(vip))
-        decide_claimed(vip);
+        decide_claimed(vip, facts->claims);
     else
         decide_taken(vip, facts->claims);
     if (vip->unreadable.reason != IPAM_REASON_NONE) {
