@@ -271,19 +271,19 @@ static bool is_to_be_asked(struct pass *pass)
     return ask;
 }
 
-/* `asked`: ipamd was, whatever it answered. */
-static void work_out_vip(struct pass *pass, bool asked, const struct vip_answer *answer)
+/* `answer`: NULL before ipamd was asked. */
+static void work_out_vip(struct pass *pass, const struct vip_answer *answer)
 {
     json_t *seen = json_loads(pass->object->seen, 0, NULL);
     struct vip_facts facts = {
         .object = seen, .claims = follow_claims(pass->context->follow), .answer = answer, .now = (int64_t)time(NULL)};
     if (facts.claims)
         vip_status(&facts, &pass->arena, &pass->update);
-    if (asked)
+    if (answer)
         pass->recheck_at = uv_now(pass->context->loop) + POLICY_RECHECK_MS;
     else if (!pass->update.unsettled)
         pass->object->unsettled_since = 0;
-    if (!asked && pass->update.unsettled && is_to_be_asked(pass)) {
+    if (pass->update.unsettled && is_to_be_asked(pass)) {
         status_update_done(&pass->update);
         ask_allocate(pass, seen);
     } else {
@@ -307,19 +307,18 @@ static bool is_refusal(const struct ipam_error *error)
 static void on_answer(const ProtobufCMessage *message, const struct ipam_error *error, void *user)
 {
     struct pass *pass = user;
-    struct vip_answer answer = {.refused = error && is_refusal(error)};
+    struct vip_answer answer = {.verdict = VIP_ACCEPTED};
     (void)message;
     pass->pending = NULL;
-    if (answer.refused) {
-        answer.reason = ipam_reason_name(error->reason);
-        answer.message = error->message;
-    }
-    if (error && error->status == IPAM_STATUS_PERMISSION_DENIED)
-        work_out_vip(pass, true, NULL); /* what stands in the status stays */
-    else if (error && !answer.refused)
+    if (error && error->status == IPAM_STATUS_PERMISSION_DENIED) {
+        answer.verdict = VIP_MAY_NOT_ASK;
+    } else if (error && is_refusal(error)) {
+        answer = (struct vip_answer){VIP_REFUSED, ipam_reason_name(error->reason), error->message};
+    } else if (error) {
         pass_end(pass, error->reason == IPAM_REASON_CANCELLED ? PASS_CANCELLED : PASS_DEFERRED, error, 0);
-    else
-        work_out_vip(pass, true, &answer);
+        return;
+    }
+    work_out_vip(pass, &answer);
 }
 
 /* As ipam-watcher asks, but for the answer only. */
@@ -391,7 +390,7 @@ static void work_out(struct pass *pass)
     if (pass->object->kind == OBJECT_POOL)
         ask_pool(pass);
     else
-        work_out_vip(pass, false, NULL);
+        work_out_vip(pass, NULL);
 }
 
 static void on_read(const struct kube_response *response, const struct ipam_error *error, void *user)

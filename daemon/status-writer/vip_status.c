@@ -292,12 +292,12 @@ static void decide_nothing_asked(struct vip *vip)
 
 /* ---- What was refused ---------------------------------------------------------------------------------------------- */
 
-/* It stands in Bound if the VIP has nothing, else beside it. */
-static void decide_refused(struct vip *vip, const char *reason, const char *message)
+/* It stands in Bound if the VIP has nothing, else beside it. `status`: that of SpecAccepted. */
+static void decide_refused(struct vip *vip, const char *status, const char *reason, const char *message)
 {
     if (keeps_address(vip))
-        vip->conditions[SPEC_ACCEPTED] = (struct condition){"SpecAccepted", "False", reason, with_kept(vip, message),
-                                                            status_generation(vip->object)};
+        vip->conditions[SPEC_ACCEPTED] =
+            (struct condition){"SpecAccepted", status, reason, with_kept(vip, message), status_generation(vip->object)};
     else
         vip->conditions[BOUND] = unbound(vip, reason, message);
 }
@@ -305,6 +305,19 @@ static void decide_refused(struct vip *vip, const char *reason, const char *mess
 static void decide_accepted(struct vip *vip)
 {
     vip->conditions[SPEC_ACCEPTED] = (struct condition){"SpecAccepted", NULL, "", "", 0};
+}
+
+static void decide_answered(struct vip *vip, const struct vip_answer *answer)
+{
+    if (answer->verdict == VIP_ACCEPTED)
+        decide_accepted(vip);
+    else if (answer->verdict == VIP_REFUSED)
+        decide_refused(vip, "False", status_reason(vip->arena, answer->reason),
+                       status_advice(vip->arena, answer->reason, answer->message));
+    else
+        decide_refused(vip, "Unknown", "NotApplied",
+                       "ipamd has not applied the present spec, and ipam-status-writer may not ask it why; look at the "
+                       "Events of the VIP, or give the user of ipam-status-writer ipamd's role allocate");
 }
 
 /* ---- The whole ----------------------------------------------------------------------------------------------------- */
@@ -317,16 +330,13 @@ static void decide(struct vip *vip, const struct vip_facts *facts, struct status
     else
         decide_taken(vip, facts->claims);
     if (vip->unreadable.reason != IPAM_REASON_NONE) {
-        decide_refused(vip, "InvalidSpec", vip->unreadable.message);
+        decide_refused(vip, "False", "InvalidSpec", vip->unreadable.message);
     } else if (!vip->wish.asks || is_settled(vip)) {
         if (!has_claims(vip))
             decide_nothing_asked(vip);
         decide_accepted(vip);
-    } else if (answer && answer->refused) {
-        decide_refused(vip, status_reason(vip->arena, answer->reason),
-                       status_advice(vip->arena, answer->reason, answer->message));
     } else if (answer) {
-        decide_accepted(vip);
+        decide_answered(vip, answer);
     } else {
         ret->unsettled = true;
     }

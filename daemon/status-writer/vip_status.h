@@ -20,7 +20,11 @@
 
 /* What ipamd says to the present spec (Allocate with dry_run), if its claims are not on the spec's terms. */
 struct vip_answer {
-    bool refused;        /* else it would be granted, or queued: ipam-watcher has not come by yet */
+    enum {
+        VIP_ACCEPTED,   /* it would be granted, or queued: ipam-watcher has not come by yet */
+        VIP_REFUSED,    /* `reason` and `message` say why */
+        VIP_MAY_NOT_ASK /* ipamd does not let us ask */
+    } verdict;
     const char *reason;  /* "ADDRESS_IN_USE" */
     const char *message; /* as ipamd wrote it */
 };

@@ -359,7 +359,8 @@ static void generation_is_observed_once_the_claim_is_on_its_terms(void **state)
 
 /* ---- Tests: refusals ------------------------------------------------------------------------------------------------ */
 
-static const struct vip_answer in_use = {true, "ADDRESS_IN_USE", "address in use: 10.200.0.9 is held by ProxyVIP/b"};
+static const struct vip_answer in_use = {VIP_REFUSED, "ADDRESS_IN_USE",
+                                         "address in use: 10.200.0.9 is held by ProxyVIP/b"};
 
 static int64_t generation_of(const json_t *object, const char *type)
 {
@@ -413,7 +414,7 @@ static void a_refused_edit_stands_beside_the_address_that_is_kept_and_goes_with_
 
 static void a_refusal_of_a_vip_without_address_stands_in_bound(void **state)
 {
-    static const struct vip_answer limit = {true, "LIMIT_EXCEEDED", "limit exceeded: …"};
+    static const struct vip_answer limit = {VIP_REFUSED, "LIMIT_EXCEEDED", "limit exceeded: …"};
     json_t *object = object_of("a", AUTO, NULL);
     answer_with(*state, object, &limit);
     assert_string_equal(reason_of(object, "Bound"), "LimitExceeded");
@@ -424,7 +425,8 @@ static void a_refusal_of_a_vip_without_address_stands_in_bound(void **state)
 
 static void a_waiting_vip_that_is_edited_to_something_refused_says_so(void **state)
 {
-    static const struct vip_answer invalid = {true, "INVALID_REQUEST", "neither a pool nor an ipv6 address is given"};
+    static const struct vip_answer invalid = {VIP_REFUSED, "INVALID_REQUEST",
+                                              "neither a pool nor an ipv6 address is given"};
     json_t *object = object_of("a", AUTO, NULL);
     let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_EXHAUSTED", "pool exhausted: …");
     write_vip(*state, object);
@@ -434,6 +436,22 @@ static void a_waiting_vip_that_is_edited_to_something_refused_says_so(void **sta
     answer_with(*state, object, &invalid);
     assert_string_equal(reason_of(object, "Bound"), "InvalidRequest");
     assert_int_equal(generation_of(object, "Bound"), 2);
+    json_decref(object);
+}
+
+static void a_spec_that_ipamd_may_not_be_asked_about_is_told_as_not_applied_and_one_that_it_accepts_is_not(void **state)
+{
+    static const struct vip_answer may_not = {VIP_MAY_NOT_ASK, "", ""}, accepted = {VIP_ACCEPTED, "", ""};
+    json_t *object = edited("{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.9'}", BOUND_1);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    answer_with(*state, object, &may_not);
+    const json_t *condition = status_condition(status_get(object, "status", "conditions"), "SpecAccepted");
+    assert_string_equal(json_string_value(json_object_get(condition, "status")), "Unknown");
+    assert_string_equal(reason_of(object, "SpecAccepted"), "NotApplied");
+    answer_with(*state, object, &accepted);
+    assert_null(status_condition(status_get(object, "status", "conditions"), "SpecAccepted"));
+    assert_string_equal(reason_of(object, "Bound"), "AddressAllocated");
+    assert_int_equal(generation_of(object, "Bound"), 1);
     json_decref(object);
 }
 
@@ -642,6 +660,7 @@ int main(void)
         TEST(a_refused_edit_stands_beside_the_address_that_is_kept_and_goes_with_it),
         TEST(a_refusal_of_a_vip_without_address_stands_in_bound),
         TEST(a_waiting_vip_that_is_edited_to_something_refused_says_so),
+        TEST(a_spec_that_ipamd_may_not_be_asked_about_is_told_as_not_applied_and_one_that_it_accepts_is_not),
         TEST(a_spec_that_can_not_be_read_is_told_with_and_without_an_address),
         TEST(a_vip_that_never_asked_for_anything_says_so),
         TEST(a_waiting_vip_that_asks_for_nothing_any_more_says_so_once_its_claim_is_gone),
