@@ -51,13 +51,10 @@ def write(folder, item):
 @pytest.fixture
 def used(kube, host):
     """A pool with two VIPs of it."""
-    kube.put([pool("main-vip-pool", "10.200.0.0/24"), vip("web-vip", "main-vip-pool"), vip("api-vip", "main-vip-pool")])
+    kube.put([pool("main-vip-pool", "10.200.0.0/24"), vip("web-vip", "main-vip-pool", "10.200.0.1/32"),
+              vip("api-vip", "main-vip-pool", "10.200.0.2/32")])
     kube.wait_bound("web-vip")
     kube.wait_bound("api-vip")
-    kube.admin.patch("proxyvips", "web-vip", {"spec": {"address": "10.200.0.1/32"}})
-    kube.admin.patch("proxyvips", "api-vip", {"spec": {"address": "10.200.0.2/32"}})
-    kube.wait_bound("web-vip", "10.200.0.1/32")
-    kube.wait_bound("api-vip", "10.200.0.2/32")
     return kube
 
 
