@@ -1,5 +1,8 @@
 """What a user sees of a VIP: addresses that were exchanged while nobody wrote, refusals as conditions, a definition that lets no
 status be written, an edit that is no undoing, a status that was put back from a backup."""
+import contextlib
+import http.client
+import socket
 import subprocess
 
 import pytest
@@ -186,6 +189,15 @@ def test_a_pool_that_is_being_deleted_has_observed_it(kube, host):
 
 # ---- Tests: a definition without the status subresource
 
+def page(address, path):
+    """Of the status-writer's health socket."""
+    with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(address))
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+
 @pytest.fixture
 def without_status(kube):
     """The definition of VIPs lacks its status subresource."""
@@ -213,14 +225,21 @@ def change_status(kube, subresources):
 def test_a_definition_without_a_status_subresource_is_told_and_mended(without_status, hosts):
     kube = without_status
     host = hosts(kube)
-    host.start()
+    health = host.daemon.folder / "health"
+    host.daemon.start()
+    host.watcher.start()
+    host.status_writer.start("--health", health)
     kube.put([pool("sw", "10.97.0.0/28"), vip("a", "sw")])
     host.status_writer.wait_log("ProxyVIP: .*proxyvips.novaedge.io has no status subresource")
+    assert "has no status subresource" in page(health, "/readyz")
+    assert 'ipam_status_passes_total{kind="ProxyVIP",outcome="gone"} 0\n' in page(health, "/metrics")
+    assert 'ipam_status_passes_total{kind="ProxyVIP",outcome="no_status"} 0\n' not in page(health, "/metrics")
     done = subprocess.run(host.status_writer.command("--once"), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0 and "has no status subresource" in done.stderr
     change_status(kube, {"status": {}})
     kube.wait_bound("a", "10.97.0.1/32", 40)
     host.status_writer.wait_log("ProxyVIP: well again")
+    assert "status subresource" not in page(health, "/readyz")
 
 
 # ---- Tests: whose it is

@@ -181,7 +181,9 @@ static void rejected_edit_says_what_stays_in_force(void **state)
     parts.pool.reason = (char *)(uintptr_t) "INVALID_POOL_SPEC";
     parts.pool.message = (char *)(uintptr_t) "invalid pool spec: x";
     parts.pool.rejected_spec = &rejected;
-    json_t *object = written(*state, &parts);
+    json_t *object = object_of("p", NULL, NULL);
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    write_pool(*state, object, &parts, NULL);
     assert_condition(object, "Ready", "False", "InvalidPoolSpec",
                      "invalid pool spec: x. Until then the specification before "
                      "stays in force, with 254 available addresses");
@@ -223,6 +225,23 @@ static void pool_that_is_being_deleted_has_observed_its_deletion(void **state)
     assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 2);
     const json_t *ready = status_condition(status_get(object, "status", "conditions"), "Ready");
     assert_int_equal(json_integer_value(json_object_get(ready, "observedGeneration")), 2);
+    json_decref(object);
+}
+
+/* After a restore of etcd, what the status says is not that the object's spec is in force. */
+static void pool_whose_object_has_gone_back_is_not_ready_and_not_observed(void **state)
+{
+    struct pool_parts parts;
+    json_t *object = object_of("p", NULL, "{'observedGeneration': 3}");
+    make_pool(&parts, "p", "10.0.0.0/24", 2, 252);
+    parts.spec.generation = 3;
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    write_pool(*state, object, &parts, NULL);
+    assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 1);
+    assert_condition(
+        object, "Ready", "False", "StaleGeneration",
+        "stale generation: ipamd has generation 3 of the pool, and the object is at 2, as after a restore of the "
+        "cluster; its specification is not in force until ipam-watcher has applied it anew");
     json_decref(object);
 }
 
@@ -395,6 +414,7 @@ int main(void)
         TEST(rejected_edit_says_what_stays_in_force),
         TEST(pool_created_again_with_a_refused_spec_says_why),
         TEST(pool_that_is_being_deleted_has_observed_its_deletion),
+        TEST(pool_whose_object_has_gone_back_is_not_ready_and_not_observed),
         TEST(draining_pool_is_terminating),
         TEST(orphans_are_named_and_not_listed),
         TEST(paused_and_clipped_pools_say_so),

@@ -285,7 +285,7 @@ static void knot_make(struct knot *knot, struct fixture *fixture, size_t n, bool
     fixture->claims = claims_free(fixture->claims);
     fixture->claims = claims_new();
     for (size_t i = 0; i < n; i++) {
-        char name[16], uid[16], text[IPAM_ADDR_TEXT_MAX];
+        char name[32], uid[32], text[IPAM_ADDR_TEXT_MAX];
         snprintf(name, sizeof(name), "v%zu", i);
         snprintf(uid, sizeof(uid), "u-v%zu", i);
         knot->vips[i] = object_of(
