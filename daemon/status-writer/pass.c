@@ -258,17 +258,15 @@ static void take_step(struct pass *pass, const json_t *seen)
 
 static void ask_allocate(struct pass *pass, const json_t *seen);
 
-/* What is not on the terms of the spec waits for ipam-watcher to come by; then ipamd is asked why. */
 static bool is_to_be_asked(struct pass *pass)
 {
     struct object *object = pass->object;
     uint64_t now = uv_now(pass->context->loop);
     if (!object->unsettled_since)
         object->unsettled_since = now ? now : 1;
-    bool ask = now - object->unsettled_since >= POLICY_SETTLE_MS;
-    if (!ask)
-        pass->settle_at = object->unsettled_since + POLICY_SETTLE_MS;
-    return ask;
+    uint64_t at = policy_ask_at(pass->context->asking, object->unsettled_since, now);
+    pass->settle_at = at > now ? at : 0;
+    return at <= now;
 }
 
 /* `answer`: NULL before ipamd was asked. */

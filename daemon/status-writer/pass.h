@@ -35,6 +35,7 @@ struct pass_context {
     struct ipam_channel *channel;
     struct objects *objects;
     struct follow *follow;
+    struct policy_asking *asking;
     /* The object as the API server answered. */
     void (*take)(enum object_kind kind, const json_t *json, void *user);
     /* The end, once each, from the loop or from within pass_start; all is borrowed. */

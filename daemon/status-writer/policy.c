@@ -11,6 +11,8 @@
 #define FORGIVEN_MS   60000 /* one who undid us longer ago than that starts anew */
 #define DOUBLINGS_MAX 6     /* of a pause that only keeps us from asking too often: up to 8 s */
 #define CONFLICTS     3     /* conflicts in a row that are answered at once */
+#define ASKS_MAX      200   /* in a second */
+#define ASK_LATER_MS  5000  /* after more than that */
 #define HARDLY        5     /* doublings more after an answer that will hardly be another one soon */
 
 /* ---- In a pass ----------------------------------------------------------------------------------------------------- */
@@ -29,6 +31,15 @@ enum policy_step policy_step(const struct policy_view *view)
 bool policy_waits_for_claims(bool apart, unsigned int postponed)
 {
     return apart && postponed < APART_MAX;
+}
+
+uint64_t policy_ask_at(struct policy_asking *asking, uint64_t unsettled_since, uint64_t now)
+{
+    if (now - unsettled_since < POLICY_SETTLE_MS)
+        return unsettled_since + POLICY_SETTLE_MS;
+    if (now - asking->since >= 1000)
+        *asking = (struct policy_asking){.since = now};
+    return asking->asked++ < ASKS_MAX ? now : now + ASK_LATER_MS;
 }
 
 /* ---- Outcomes ------------------------------------------------------------------------------------------------------ */

@@ -36,9 +36,18 @@ enum policy_step policy_step(const struct policy_view *view);
 bool policy_waits_for_claims(bool apart, unsigned int postponed);
 
 /* Why ipamd's claims are not on the terms of the present spec is asked of ipamd (a dry run), once ipam-watcher has had the
- * time to act on the spec; and asked again as long as it is so, as ipam-watcher tries again. */
+ * time to act on the spec; and asked again as long as it is so, as ipam-watcher tries again. A backlog of thousands of VIPs is not
+ * asked about all at once: ipam-watcher is at it. */
 #define POLICY_SETTLE_MS  2000
 #define POLICY_RECHECK_MS 30000
+
+struct policy_asking {
+    uint64_t since; /* the second that is counted */
+    unsigned int asked;
+};
+
+/* `unsettled_since`: when the object was first seen so. `now`: ask now, which is counted; later: look again then. */
+uint64_t policy_ask_at(struct policy_asking *asking, uint64_t unsettled_since, uint64_t now);
 
 /* ---- After a pass ---- */
 

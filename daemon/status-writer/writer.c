@@ -33,6 +33,7 @@ struct writer {
     struct schedule schedule;
     struct news news;
     struct pass_context passes;
+    struct policy_asking asking;
     bool synced;
     unsigned int open;  /* what is to be closed yet */
     char why[96];       /* not ready */
@@ -308,6 +309,7 @@ static void start(struct program *program, void *user)
                                            .channel = program_channel(program),
                                            .objects = writer->objects,
                                            .follow = writer->follow,
+                                           .asking = &writer->asking,
                                            .take = on_answer,
                                            .done = on_pass,
                                            .user = writer};

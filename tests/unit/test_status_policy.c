@@ -92,6 +92,23 @@ static void a_pool_waits_for_its_claims_but_not_for_ever(void **state)
     assert_in_range(looks, 10, 100);
 }
 
+static void ipamd_is_asked_once_ipam_watcher_has_had_the_time_and_not_about_thousands_at_once(void **state)
+{
+    (void)state;
+    struct policy_asking asking = {.since = 0};
+    assert_int_equal(policy_ask_at(&asking, NOW_MS, NOW_MS), NOW_MS + POLICY_SETTLE_MS);
+    assert_int_equal(policy_ask_at(&asking, NOW_MS, NOW_MS + POLICY_SETTLE_MS - 1), NOW_MS + POLICY_SETTLE_MS);
+    uint64_t now = NOW_MS + POLICY_SETTLE_MS;
+    unsigned int asked = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t at = policy_ask_at(&asking, NOW_MS, now);
+        asked += at == now;
+        assert_true(at == now || at >= now + 1000);
+    }
+    assert_in_range(asked, 100, 500);
+    assert_int_equal(policy_ask_at(&asking, NOW_MS, now + 1000), now + 1000);
+}
+
 /* ---- Tests: after a pass ------------------------------------------------------------------------------------------- */
 
 static void answers_are_told_apart(void **state)
@@ -466,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_pause_is_told_after_a_second),
         cmocka_unit_test(a_blocked_one_waits_for_a_moment_and_then_lets_go),
         cmocka_unit_test(a_pool_waits_for_its_claims_but_not_for_ever),
+        cmocka_unit_test(ipamd_is_asked_once_ipam_watcher_has_had_the_time_and_not_about_thousands_at_once),
         cmocka_unit_test(answers_are_told_apart),
         cmocka_unit_test(every_outcome_has_its_consequence),
         cmocka_unit_test(one_that_was_replaced_by_another_of_the_name_is_not_forgotten),
