@@ -86,6 +86,7 @@ int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
 int cmd_history(struct cli *cli, struct ipam_error *reterr);
 int cmd_map(struct cli *cli, struct ipam_error *reterr);
+int cmd_audit_head(struct cli *cli, struct ipam_error *reterr);
 int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_allocate(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_vip(struct cli *cli, struct ipam_error *reterr);

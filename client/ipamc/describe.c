@@ -161,6 +161,9 @@ CLAIM_FACT(claim_reason, claim->reason)
 CLAIM_FACT(claim_message, claim->message)
 CLAIM_FACT(claim_queue, claim->queue_position == 0 ? "" : number(output, claim->queue_position))
 CLAIM_FACT(claim_created, moment(output, claim->created_at))
+CLAIM_FACT(claim_made_by, claim->made_by_case == IPAM__V1__CLAIM__MADE_BY_USER
+                              ? arena_printf(output->arena, "uid %" PRIu32, claim->user)
+                              : "")
 CLAIM_FACT(claim_allocated, moment(output, claim->allocated_at))
 CLAIM_FACT(claim_cooling, moment(output, claim->cooling_until))
 CLAIM_FACT(claim_revision, number(output, claim->revision))
@@ -178,6 +181,7 @@ static const struct column claim_rows[] = {
     {"Message", false, claim_message},
     {"Place in queue", false, claim_queue},
     {"Created", false, claim_created},
+    {"Made by", false, claim_made_by},
     {"Allocated", false, claim_allocated},
     {"Cooling until", false, claim_cooling},
     {"Revision", false, claim_revision},

@@ -390,6 +390,8 @@ static void peer_identify(struct connection *connection)
     }
     struct actor actor = {.uid = cred.uid, .command = connection->command, .method = ""};
     rpc_peer_init(&connection->peer, all->rpc, &actor, role, all->limits.max_unread);
+    if (role == RPC_ROLE_ALLOCATE)
+        connection->peer.scope = access_scope(all->access, fd, &cred);
 }
 
 static struct connection_user *user_enter(struct connections *all, uid_t uid)

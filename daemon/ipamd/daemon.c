@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
+#include <sodium.h>
 
 #include "bus.h"
 #include "clock.h"
@@ -26,6 +27,7 @@
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
 #define ACCEPTS_BURST    1024
+#define HEAD_LOG_MS      86400000 /* a line in a log that is kept elsewhere is what a rewritten history is found by */
 #define COOLING_WAIT_MAX 60000 /* ms: time asleep counts for cooling, and not for timers, so look again after a while */
 #define COOLING_ENDS     1000  /* in one iteration at most, and no more while so many changes wait for the disk */
 #define CLOCK_LOOK_MS    5000
@@ -41,6 +43,7 @@ enum handle {
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
     HANDLE_RETRY,
+    HANDLE_HEAD,
     HANDLE_WATCHDOG,
     HANDLE_SHUTDOWN,
     HANDLE_TERM,
@@ -61,6 +64,8 @@ struct daemon {
     struct listener *listener, *events;
     struct bus bus;
     struct reads reads;
+    uint64_t head; /* the newest change that is durable, and its hash */
+    uint8_t head_hash[STORE_HASH_SIZE];
     struct clock clock;
     bool clock_is_read; /* in this iteration */
     struct elapsed_time cooling_armed_for;
@@ -161,7 +166,22 @@ static void pipeline_changed(void *user)
 static void batch_durable(const struct changes *batch, const uint8_t *hashes, void *user)
 {
     struct daemon *daemon = user;
+    daemon->head = batch->items[batch->count - 1].revision;
+    memcpy(daemon->head_hash, hashes + STORE_HASH_SIZE * (batch->count - 1), STORE_HASH_SIZE);
     bus_publish(&daemon->bus, batch, hashes, host_monotonic_now(daemon));
+}
+
+/* As `ipamc audit head` prints it and `ipamc audit verify --expect` takes it. */
+static void head_log(const struct daemon *daemon)
+{
+    char hash[2 * STORE_HASH_SIZE + 1];
+    log_info("head of the history %" PRIu64 ":%s", daemon->head,
+             sodium_bin2hex(hash, sizeof hash, daemon->head_hash, sizeof daemon->head_hash));
+}
+
+static void on_head(uv_timer_t *handle)
+{
+    head_log(daemon_of(handle));
 }
 
 static void on_retry(uv_timer_t *handle)
@@ -378,8 +398,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES,
-                                         HANDLE_SWEEP, HANDLE_RETRY,   HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY, HANDLE_HEAD,    HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -425,6 +445,7 @@ static int handles_start(struct daemon *daemon)
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
     uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
     uv_timer_start(&handles[HANDLE_CLOCK].timer, on_clock, CLOCK_LOOK_MS, CLOCK_LOOK_MS);
+    uv_timer_start(&handles[HANDLE_HEAD].timer, on_head, HEAD_LOG_MS, HEAD_LOG_MS);
     unblock_signals();
     watchdog_start(daemon);
     return status;
@@ -533,6 +554,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     daemon->limits = limits;
     daemon->listener = listener;
     daemon->events = events;
+    daemon->head = store_head(store, daemon->head_hash);
     struct room room = room_for_peers(options);
     int status = uv_loop_init(&daemon->loop);
     if (status < 0)
@@ -552,12 +574,15 @@ int daemon_run(const struct options *options, const struct access *access, const
     status = status ? status : handles_start(daemon);
     if (status == 0) {
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
+        head_log(daemon);
         notify_state("READY=1\nSTATUS=Serving");
     } else {
         ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
         finish(daemon);
     }
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    if (status == 0)
+        head_log(daemon);
 
     writer_free(writer);
     bus_done(&daemon->bus);

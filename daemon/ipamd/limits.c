@@ -30,7 +30,11 @@ static int read_claims(const char *text, char kind[ENGINE_NAME_MAX + 1], uint64_
 int limits_init(struct limits *limits, const struct options *options, struct ipam_error *reterr)
 {
     const struct option_list *given = &options->max_claims;
-    *limits = (struct limits){.engine = {.claims = limits->claims, .name_max = options->max_name}};
+    *limits = (struct limits){.engine = {.claims = limits->claims,
+                                         .claims_max = options->max_claims_total,
+                                         .user_claims_max = options->max_user_claims,
+                                         .cooling_max = options->max_cooling,
+                                         .name_max = options->max_name}};
     for (size_t i = 0; i < given->count; i++) {
         struct claim_limit *row = &limits->claims[i];
         if (read_claims(given->items[i], limits->kinds[i], &row->max, reterr) < 0)

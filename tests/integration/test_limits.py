@@ -8,7 +8,7 @@ import pytest
 from harness.errors import refused
 from harness.paths import SLOW
 from harness.protos import ipam as pb, ipam_grpc
-from harness.requests import address, allocate, pool
+from harness.requests import address, allocate, pool, release
 from harness.waiting import eventually
 from test_hostile import DATA, END_STREAM, HEADERS, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
 
@@ -397,6 +397,49 @@ def test_claims_of_a_kind_up_to_the_limit_and_no_more(daemons):
     ipam.Allocate(allocate("b", "p"))
     with refused("LIMIT_EXCEEDED"):
         ipam.Allocate(allocate("c", "p"))
+
+
+def test_claims_of_all_owners_up_to_the_total_and_no_more(daemons):
+    daemon = daemons().start("--max-claims-total", "3")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=3600))
+    for n in range(3):
+        ipam.Allocate(allocate("x", "p", kind=f"Fresh{n}"))
+    ipam.Release(release("x", kind="Fresh0"))
+    for more in ({}, {"enqueue": True}, {"dry_run": True}):
+        with refused("LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED") as found:
+            ipam.Allocate(allocate("x", "p", kind="Fresh3", **more))
+        assert "there are 3 claims, waiting and cooling ones included" in found.message and "--max-claims-total" in found.message
+    assert address(ipam.Allocate(allocate("x", "p", kind="Fresh0"))) == "10.0.0.1/32"
+
+
+# ---- Cooling
+
+
+def test_an_owner_that_moves_through_a_pool_leaves_it_to_the_others(ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/28", reuse_delay_seconds=3600))
+    ipam.Allocate(allocate("web", "p"))
+    for n in range(2, 15):
+        ipam.Allocate(allocate("web", "p", address=f"10.0.0.{n}", replace=True))
+    ipam.Release(release("web"))
+    assert ipam.GetPool(pb.GetPoolRequest(name="p")).pool.counts.cooling == 4
+    assert [address(ipam.Allocate(allocate(f"other-{n}", "p"))) for n in range(10)] == [f"10.0.0.{n}/32" for n in range(1, 11)]
+
+
+def test_cooling_up_to_the_limit_and_one_more_ends_the_oldest_for_good(daemons):
+    daemon = daemons().start("--max-cooling", "2")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/28", reuse_delay_seconds=3600))
+    for n in (1, 2, 3):
+        ipam.Allocate(allocate("web", "p", address=f"10.0.0.{n}", replace=True))
+    cooling = pb.ListClaimsRequest(state=pb.COOLING)
+    assert sorted(claim.address for claim in ipam.ListClaims(cooling).claims) == ["10.0.0.1/32", "10.0.0.2/32"]
+    ipam.Release(release("web"))
+    kept = ["10.0.0.2/32", "10.0.0.3/32"]
+    assert sorted(claim.address for claim in ipam.ListClaims(cooling).claims) == kept
+    assert "10.0.0.1/32 stopped cooling early" in daemon.ipamc("get", "changes", check=True).stdout.splitlines()[-1]
+    daemon.kill9()
+    assert sorted(claim.address for claim in daemon.start("--max-cooling", "2").ipam().ListClaims(cooling).claims) == kept
 
 
 @pytest.mark.parametrize("value", ["ProxyVIP", "=1", "ProxyVIP=", "ProxyVIP=x", "ProxyVIP=-1"])

@@ -81,6 +81,7 @@ static void compare_claim(struct world *world, const struct claim_view *view, co
     } else {
         EXPECT(world, !record->cooling, "a claim that does not cool keeps a delay");
     }
+    expect_number(world, "user", record->has_user ? (int64_t)record->user : -1, claim->user);
     expect_number(world, "dual", record->dual, claim->dual);
     if (claim->state != CLAIM_RELEASED)
         expect_text(world, "requested", record->requested, expected_request(claim, text));

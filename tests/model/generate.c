@@ -273,6 +273,22 @@ void generate_allocate(struct world *world, struct model_allocate *ret)
     generate_preferred(world, ret);
 }
 
+/* The address of a claim that cools, if there is one. */
+static void wish_what_cools(struct world *world, struct wish *ret)
+{
+    uint64_t first = world_random(world, MODEL_CLAIMS);
+
+    for (uint64_t i = 0; i < MODEL_CLAIMS; i++) {
+        const struct model_claim *claim = &world->model.claims[(first + i) % MODEL_CLAIMS];
+
+        if (!claim->exists || claim->state != CLAIM_COOLING)
+            continue;
+        ret->address = claim->address;
+        model_address_text(claim->address, false, ret->text);
+        return;
+    }
+}
+
 void generate_release(struct world *world, struct model_release *ret)
 {
     bool by_address = world_chance(world, 25);
@@ -286,4 +302,6 @@ void generate_release(struct world *world, struct model_release *ret)
     no_wish(&ret->address);
     if (by_address && !world_chance(world, 2))
         generate_wish(world, any_family(world), &ret->address);
+    if (by_address && ret->end_cooling)
+        wish_what_cools(world, &ret->address);
 }

@@ -73,6 +73,7 @@ struct model_claim {
     bool exists;
     uint64_t id, revision;
     int owner, uid;
+    uint32_t user; /* who made it */
     enum ipam_family family;
     enum claim_state state;
     int pool, address;
@@ -102,7 +103,9 @@ struct model {
     uint64_t revision;
     int64_t now, elapsed;
     int boot;                                   /* of the machine, which one */
-    struct engine_limits limits;                /* of the call under way */
+    struct engine_limits limits;                /* of the call under way … */
+    struct engine_scope scope;                  /* … and for whom it may act */
+    uint32_t user;                              /* who makes it */
     bool pool_changed;                          /* since the rejected ones were last retried */
     struct model_change changes[MODEL_CHANGES]; /* of the call under way; the caller empties it */
     size_t n_changes;
@@ -181,6 +184,10 @@ address_set model_excluded(const struct model_spec *spec); /* all that the spec'
 bool model_pool_contains(const struct model *model, int pool, int address);
 int model_pool_at(const struct model *model, int address); /* MANUAL: none */
 void model_give_back(struct model *model, struct model_claim *claim);
+void model_end_oldest(struct model *model, int owner); /* what the owner has cooling beyond the limit */
+bool model_cools(const struct model *model, int address);
+bool model_may_act(const struct model *model, int owner,
+                   int uid); /* the caller, for the owner by its uid and its claims' */
 
 /* What is asked for on behalf of an owner, by family - 1. */
 struct demand {

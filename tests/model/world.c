@@ -335,7 +335,20 @@ static struct engine_limits any_limits(struct world *world)
     world->limits[0] = (struct claim_limit){"*", world_random(world, 5)};
     world->limits[1] = (struct claim_limit){"ProxyVIP", world_random(world, 7)};
     return (struct engine_limits){.claims = world->limits,
-                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3)};
+                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3),
+                                  .claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 12),
+                                  .user_claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 6),
+                                  .cooling_max = world_chance(world, 40) ? 0 : 1 + world_random(world, 3)};
+}
+
+static struct engine_scope any_scope(struct world *world)
+{
+    static const char *const named[] = {"ProxyVIP", "Node"};
+    static const struct string_list groups[] = {{NULL, 0}, {named, 1}, {named + 1, 1}};
+
+    if (world_chance(world, 85))
+        return (struct engine_scope){.groups = NULL};
+    return (struct engine_scope){.groups = groups, .member = (uint32_t)world_random(world, 8), .objects = {named, 1}};
 }
 
 /* Both ways, by a little or by years. */
@@ -383,10 +396,11 @@ static struct engine_ctx context_of(struct world *world)
     return (struct engine_ctx){.now = wall_now(world),
                                .elapsed = {world->elapsed - back},
                                .max_ends = world_chance(world, 50) ? 0 : 1 + world_random(world, 3),
-                               .actor = {1000, "model", "Test"},
+                               .actor = {(uint32_t)world_random(world, 3), "model", "Test"},
                                .arena = &world->arena,
                                .changes = &world->changes,
-                               .limits = any_limits(world)};
+                               .limits = any_limits(world),
+                               .scope = any_scope(world)};
 }
 
 static void cover(struct world *world)
@@ -423,6 +437,8 @@ void world_step(struct world *world)
     }
     turn.model->n_changes = 0;
     turn.model->limits = turn.ctx.limits;
+    turn.model->scope = turn.ctx.scope;
+    turn.model->user = turn.ctx.actor.uid;
     model_time(turn.model, turn.ctx.now.ns, turn.ctx.elapsed.ns, turn.ctx.max_ends);
     world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);

@@ -532,7 +532,7 @@ static void claims_of_a_kind_go_up_to_the_limit(void **state)
     assert_int_equal(allocate("c", "p"), 0);
 }
 
-static void claims_that_wait_count_and_those_that_cool_do_not(void **state)
+static void claims_that_wait_and_those_that_cool_count(void **state)
 {
     static const struct claim_limit limits[] = {{"ProxyVIP", 2}};
 
@@ -544,6 +544,9 @@ static void claims_that_wait_count_and_those_that_cool_do_not(void **state)
     expect_refused(allocate("b", "p", .enqueue = true), LIMIT_EXCEEDED, "have 2 claims");
     assert_int_equal(allocate("waits", "p", .enqueue = true, .address = "10.0.0.1"), 0); /* it is counted already */
     assert_int_equal(release("a"), 0);
+    expect_refused(allocate("b", "p", .enqueue = true), LIMIT_EXCEEDED, "have 2 claims"); /* one waits, one cools */
+    fx_wait(60);
+    expect_address("waits", "10.0.0.1");
     assert_int_equal(allocate("b", "p", .enqueue = true), 0);
 }
 
@@ -626,7 +629,7 @@ int main(void)
         TEST(totals_count_by_state),
         TEST(dry_run_answers_what_the_call_would),
         TEST(claims_of_a_kind_go_up_to_the_limit),
-        TEST(claims_that_wait_count_and_those_that_cool_do_not),
+        TEST(claims_that_wait_and_those_that_cool_count),
         TEST(dual_counts_twice_and_replace_does_not),
         TEST(claims_over_a_lowered_limit_stay),
         TEST(new_names_go_up_to_the_limit),

@@ -170,31 +170,68 @@ static const struct claim_limit *limit_of_kind(const struct engine_limits *limit
     return other;
 }
 
-/* Claims that the request would add: those that wait already are counted. */
-static unsigned int n_new_claims(const struct request *request)
+/* Claims that the request would add: one that waits or cools and goes on is counted already. `grants`: NULL when it is to wait. */
+static unsigned int n_new_claims(const struct request *request, const struct grant *grants)
 {
     unsigned int count = 0;
 
     for (unsigned int f = 0; f < FAMILIES; f++)
-        count += (request->families & 1u << f) && (!request->owner || !request->owner->active[f]);
+        count += (request->families & 1u << f) && (!request->owner || !request->owner->active[f]) &&
+                 !(grants && grants[f].again);
     return count;
 }
 
-static int check_claims(const struct engine *engine, const struct allocation *allocation, struct ipam_error *reterr)
+static bool exceeds(uint64_t count, unsigned int more, uint64_t max)
 {
-    const char *kind = allocation->args->owner.kind;
-    const struct claim_limit *limit = limit_of_kind(&engine->batch->ctx->limits, kind);
-    unsigned int more = limit ? n_new_claims(&allocation->request) : 0;
-    uint64_t count = more ? kind_claims(engine, kind) : 0;
+    return count > max || more > max - count;
+}
 
-    if (!more || (count <= limit->max && more <= limit->max - count))
-        return 0;
-    ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
-                   "limit exceeded: owners of kind %s have %llu claims, waiting ones included, and may have %llu; "
-                   "release some, or have the limit of the kind raised",
-                   kind, (unsigned long long)count, (unsigned long long)limit->max);
+static int refuse_kind(const char *kind, uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: owners of kind %s have %llu claims, waiting and cooling ones included, and may have "
+        "%llu; release some, or have the limit of the kind raised (--max-claims)",
+        kind, (unsigned long long)count, (unsigned long long)max);
     ipam_error_add(reterr, "kind", kind);
     return -1;
+}
+
+static int refuse_user(uint32_t user, uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    return ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: the user with uid %u has made %llu claims that are there, waiting and cooling "
+        "ones included, and may have %llu; release some, or have the limit raised (--max-user-claims)",
+        user, (unsigned long long)count, (unsigned long long)max);
+}
+
+static int refuse_total(uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                          "limit exceeded: there are %llu claims, waiting and cooling ones included, and there may be "
+                          "%llu; release some, or have the limit raised (--max-claims-total)",
+                          (unsigned long long)count, (unsigned long long)max);
+}
+
+static int check_claims(const struct engine *engine, const struct allocation *allocation, const struct grant *grants,
+                        struct ipam_error *reterr)
+{
+    const struct engine_ctx *ctx = engine->batch->ctx;
+    const char *kind = allocation->args->owner.kind;
+    const struct claim_limit *limit = limit_of_kind(&ctx->limits, kind);
+    uint64_t user_max = ctx->limits.user_claims_max, max = ctx->limits.claims_max, count;
+    unsigned int more = n_new_claims(&allocation->request, grants);
+
+    if (!more)
+        return 0;
+    if (limit && exceeds(count = kind_claims(engine, kind), more, limit->max))
+        return refuse_kind(kind, count, limit->max, reterr);
+    if (user_max && exceeds(count = user_claims(engine, ctx->actor.uid), more, user_max))
+        return refuse_user(ctx->actor.uid, count, user_max, reterr);
+    if (max && exceeds(count = engine->n_bound + engine->n_waiting + engine->n_cooling, more, max))
+        return refuse_total(count, max, reterr);
+    return 0;
 }
 
 static int refuse_claim_exists(const struct allocation *allocation, struct ipam_error *reterr)
@@ -322,6 +359,7 @@ static struct claim *wait_anew(struct engine *engine, const struct allocation *a
         .waiting_since = next_revision(engine),
     };
 
+    user_of_record(engine, claim, &record);
     return emit_claim(engine, &target, &record);
 }
 
@@ -372,7 +410,7 @@ static int refused(struct engine *engine, struct allocation *allocation, const s
 {
     if (!may_enqueue(allocation, refusal))
         return refusal_error(refusal, reterr);
-    if (check_claims(engine, allocation, reterr) < 0)
+    if (check_claims(engine, allocation, NULL, reterr) < 0)
         return -1;
     enqueue(engine, allocation, refusal);
     return 0;
@@ -383,6 +421,7 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
     struct grant grants[FAMILIES];
     struct refusal refusal;
     struct batch_mark mark;
+    bool granted;
     int status;
 
     if (find_unreadable(allocation, &refusal))
@@ -393,9 +432,12 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
         batch_mark(engine, &mark);
         give_back_unfit(engine, allocation);
     }
-    status = check_claims(engine, allocation, reterr);
-    if (!status && (!allocation->request.families || !decide(engine, &allocation->request, grants, &refusal))) {
+    granted = !allocation->request.families || !decide(engine, &allocation->request, grants, &refusal);
+    status = check_claims(engine, allocation, granted ? grants : NULL, reterr);
+    if (!status && granted) {
         grant_all(engine, allocation, grants);
+        if (allocation->unfit)
+            release_end_oldest(engine, allocation->request.owner);
         return 0;
     }
     if (!status)
@@ -422,7 +464,9 @@ int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const s
     struct batch batch;
 
     batch_begin(engine, &batch, ctx, args->dry_run);
-    if (read_args(engine, args, &allocation, reterr) < 0 || allocate(engine, &allocation, reterr) < 0)
+    if (read_args(engine, args, &allocation, reterr) < 0 ||
+        scope_check(engine, &args->owner, allocation.request.owner, reterr) < 0 ||
+        allocate(engine, &allocation, reterr) < 0)
         return batch_end(engine, -1);
     batch_settle(engine);
     view_claims(engine, &allocation, ctx->arena, ret);

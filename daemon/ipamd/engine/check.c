@@ -154,12 +154,25 @@ static void check_kinds(const struct engine *engine)
 
     while ((kind = table_next(&engine->kinds, &at)))
         claims += kind->n_claims;
-    REQUIRE(claims == engine->n_bound + engine->n_waiting);
+    REQUIRE(claims == engine->n_bound + engine->n_waiting + engine->n_cooling);
+}
+
+static void check_users(const struct engine *engine, uint64_t with_user)
+{
+    const struct user *user;
+    uint64_t claims = 0;
+    size_t at = 0;
+
+    while ((user = table_next(&engine->users, &at))) {
+        REQUIRE(user->n_claims && user_claims(engine, user->id) == user->n_claims);
+        claims += user->n_claims;
+    }
+    REQUIRE(claims == with_user);
 }
 
 void engine_check(struct engine *engine)
 {
-    uint64_t states[CLAIM_RELEASED] = {0}, gone = 0;
+    uint64_t states[CLAIM_RELEASED] = {0}, gone = 0, with_user = 0;
 
     queue_settle(engine);
     for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
@@ -169,6 +182,7 @@ void engine_check(struct engine *engine)
         if (!claim)
             continue;
         states[claim->state]++;
+        with_user += claim->user != NULL;
         check_claim(engine, claim);
     }
     REQUIRE(gone == engine->n_gone);
@@ -176,6 +190,7 @@ void engine_check(struct engine *engine)
     REQUIRE(states[CLAIM_WAITING] == engine->n_waiting);
     REQUIRE(states[CLAIM_COOLING] == engine->n_cooling && engine->n_cooling == engine->n_heap);
     check_kinds(engine);
+    check_users(engine, with_user);
     for (size_t i = 0; i < engine->listed.count; i++) {
         REQUIRE(!i || strcmp(engine->listed.items[i - 1]->name, engine->listed.items[i]->name) < 0);
         check_pool(engine, engine->listed.items[i]);

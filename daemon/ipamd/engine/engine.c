@@ -37,7 +37,7 @@ static void owner_item_free(struct engine *engine, void *item)
     owner_free(engine, item);
 }
 
-static void kind_item_free(struct engine *engine, void *item)
+static void plain_item_free(struct engine *engine, void *item)
 {
     (void)engine;
     free(item);
@@ -61,7 +61,8 @@ struct engine *engine_free(struct engine *engine)
         free(engine->regions[f].items);
     }
     table_free_items(engine, &engine->owners, owner_item_free);
-    table_free_items(engine, &engine->kinds, kind_item_free);
+    table_free_items(engine, &engine->kinds, plain_item_free);
+    table_free_items(engine, &engine->users, plain_item_free);
     table_free_items(engine, &engine->pools, pool_item_free);
     slab_done(&engine->slab);
     free(engine->ids);

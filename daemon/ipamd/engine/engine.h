@@ -39,17 +39,29 @@ struct engine;
 #define ENGINE_POOL_CAPACITY_MAX (1u << 25) /* usable addresses of a pool, both families together */
 #define ENGINE_REUSE_DELAY_MAX   315360000  /* seconds: ten years */
 
-/* How many claims, bound and waiting, owners of a kind may have. */
+/* How many claims, bound, waiting and cooling, owners of a kind may have. */
 struct claim_limit {
     const char *kind; /* "*": each kind that no other row names */
     uint64_t max;
 };
 
-/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. */
+/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. Claims are counted
+ * in every state, cooling ones too: they take memory and addresses alike. 0: no limit, unless said otherwise. */
 struct engine_limits {
     const struct claim_limit *claims;
     size_t n_claims;
-    size_t name_max; /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+    uint64_t claims_max;      /* of all owners together */
+    uint64_t user_claims_max; /* that the caller (ctx->actor.uid) has made, for whichever owner */
+    uint64_t cooling_max;     /* addresses of an owner and family that cool at once; past it the oldest end early */
+    size_t name_max;          /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+};
+
+/* For whom the caller may make, change and give back claims: what the groups allow together of which it is a member. */
+struct engine_scope {
+    const struct string_list *groups; /* kinds of owners, by group: an empty list is every kind. NULL: for everybody */
+    uint32_t member;                  /* bit i: of groups[i] */
+    struct string_list
+        objects; /* owners of these kinds with a uid are Kubernetes': only for groups that name the kind */
 };
 
 /* What comes with every request. `now` dates the changes as it is, and may go back; what ends by itself ends by `elapsed`,
@@ -62,6 +74,7 @@ struct engine_ctx {
     struct arena *arena;     /* results live here */
     struct changes *changes; /* appended to */
     struct engine_limits limits;
+    struct engine_scope scope; /* of engine_allocate and engine_release */
 };
 
 /* hash_key: random bytes, so that names from users can't be chosen to collide (SipHash). */
@@ -207,8 +220,10 @@ struct allocate_args {
  * Checks, in this order; the first that fails is the reason:
  *   INVALID_OWNER (kind, name or uid empty where it may not be, too long, not printable UTF-8, a '/' in the kind), then
  *   INVALID_REQUEST (unknown family set, texts and families that contradict, manual without address, a pool that is no
- *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the owner's kind would have by
- *   ctx->limits, those that wait included; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   DNS-1123 subdomain), PERMISSION_DENIED (ctx->scope does not allow the owner, by its kind, the uid given, and the uids
+ *   that its claims are recorded with, cooling ones too), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the
+ *   owner's kind, the caller and all would have by ctx->limits, in this order; never enqueued. One that waits or cools and goes on
+ *   as this one adds none); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
  *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
  *   that are to be granted); then per family, IPv4 first:
  *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING
@@ -231,7 +246,8 @@ struct allocate_args {
  * A family that waits and is not asked for stays as it is, but when its other half is granted or joins the queue anew, it is
  * no longer dual (a change, with `dual` false and nothing else).
  *
- * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for.
+ * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for, then the
+ * owner's cooling claims beyond ctx->limits.cooling_max that end early (RELEASED, with cooling_until; IPv4, IPv6, each the oldest release first).
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
@@ -253,10 +269,12 @@ struct release_args {
 /* Gives back BOUND and WAITING claims, all that match; none is success too. Order: IPv4, IPv6.
  * Neither owner nor address: INVALID_REQUEST, like an unknown family set; a kind without a name, a name without a kind, or
  * either not as in engine_allocate: INVALID_OWNER; an address that can't be read: INVALID_ADDRESS; checked in the order
- * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS. An address alone matches the BOUND claim that holds it; with an owner it
+ * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS, PERMISSION_DENIED (as in engine_allocate, of the owner given; of an address
+ * alone, the one that holds it). An address alone matches the BOUND claim that holds it; with an owner it
  * matches its BOUND claim that holds it or its WAITING claim that asks for it.
  * A bound address cools for the reuse delay of the pool in which it lies, else of the pool the claim was made through;
- * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. When one half of a
+ * with no delay it is free at once; what cools beyond ctx->limits.cooling_max ends, as in engine_allocate, after the claims given
+ * back and the one no longer dual. The last claim made through a DRAINING pool takes the pool with it. When one half of a
  * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back).
  *
  * end_cooling: the COOLING claim of `address` (INVALID_REQUEST without one), if owner, families and uid match where they are

@@ -201,6 +201,7 @@ struct claim {
     struct owner *owner;
     struct pool *pool; /* NULL: manual */
     char *uid;         /* NULL: none */
+    struct user *user; /* who made it; NULL: not known */
     union {
         struct cooling *cooling; /* COOLING */
         struct wait *wait;       /* WAITING */
@@ -213,8 +214,14 @@ struct claim {
 struct kind {
     uint64_t hash;
     size_t refs;
-    uint64_t n_claims; /* WAITING or BOUND */
+    uint64_t n_claims; /* in any state */
     char text[];
+};
+
+/* A user of the system who has made claims. */
+struct user {
+    uint64_t hash, n_claims; /* n_claims: those that are left, in any state */
+    uint32_t id;
 };
 
 struct owner {
@@ -282,8 +289,9 @@ struct engine {
     int64_t now, elapsed; /* of the newest call */
 
     struct slab slab; /* of owners, claims, their uids and their cooling */
-    struct table owners, kinds, pools;
+    struct table owners, kinds, pools, users;
     struct kind *recent_kind;
+    struct user *recent_user;
     struct pool *recent_pool;
     struct pool_vector listed; /* by name */
     size_t n_rejected;
@@ -316,6 +324,9 @@ uint64_t owner_hash(const struct engine *engine, const char *kind, const char *n
 struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name);
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name);
 uint64_t kind_claims(const struct engine *engine, const char *kind);
+uint64_t user_claims(const struct engine *engine, uint32_t id);
+/* Counts the claim for the record's user instead of its own; NULL: for nobody. */
+void claim_set_user(struct engine *engine, struct claim *claim, const struct claim_record *record);
 void owner_drop_unused(struct engine *engine, struct owner *owner);
 void owner_free(struct engine *engine, struct owner *owner);
 void owner_add_cooling(struct owner *owner, struct claim *claim);
@@ -477,6 +488,8 @@ int overlap_error(const char *name, const struct pool *other, const struct ipam_
 
 /* Without `cooling`, and with `requested` only of a waiting one. */
 void claim_record_of(const struct claim *claim, struct claim_record *ret);
+/* The user of the claim that goes on with the record; NULL: a new one, of the user that asks. */
+void user_of_record(const struct engine *engine, const struct claim *from, struct claim_record *ret);
 const char *claim_requested(const struct claim *claim, char text[IPAM_ADDR_TEXT_MAX]);
 struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena);
 struct claim_view claim_view_last(struct engine *engine, struct arena *arena); /* of the last change */
@@ -528,10 +541,18 @@ void undual_emit(struct engine *engine, const struct owner *owner, unsigned int 
 
 /* ---- release.c ---- */
 
-/* A bound claim cools, or is gone like all others. */
-void release_emit(struct engine *engine, struct claim *claim);
+/* A bound claim cools, or is gone like all others: then NULL is returned. */
+struct claim *release_emit(struct engine *engine, struct claim *claim);
 /* A cooling is over. If a request ended it, the record still says how long it was to last. */
 void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for);
+/* What the owner has cooling beyond the limit ends. */
+void release_end_oldest(struct engine *engine, const struct owner *owner);
+
+/* ---- scope.c: for whom the caller may act ---- */
+
+/* -1 with PERMISSION_DENIED: not for `who`, or not for the owner (NULL: none) by a uid of its claims. */
+int scope_check(const struct engine *engine, const struct owner_ref *who, const struct owner *owner,
+                struct ipam_error *reterr);
 
 /* ---- pool_edit.c ---- */
 

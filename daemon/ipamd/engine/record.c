@@ -14,6 +14,22 @@ static void waiting_record_of(const struct claim *claim, struct claim_record *re
     ret->waiting_since = wait->since;
 }
 
+static void user_of_claim(const struct claim *claim, struct claim_record *ret)
+{
+    ret->has_user = claim->user;
+    ret->user = claim->user ? claim->user->id : 0;
+}
+
+void user_of_record(const struct engine *engine, const struct claim *from, struct claim_record *ret)
+{
+    if (from) {
+        user_of_claim(from, ret);
+        return;
+    }
+    ret->has_user = true;
+    ret->user = engine->batch->actor.uid;
+}
+
 /* `cooling`, and `requested` of a claim with an address, are left out: they have to be made. */
 void claim_record_of(const struct claim *claim, struct claim_record *ret)
 {
@@ -30,6 +46,7 @@ void claim_record_of(const struct claim *claim, struct claim_record *ret)
         .created_at = {claim->created_at},
         .allocated_at = {claim->allocated_at},
     };
+    user_of_claim(claim, ret);
     if (claim->state == CLAIM_WAITING)
         waiting_record_of(claim, ret);
     if (claim->state == CLAIM_COOLING)

@@ -230,7 +230,10 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
         .arena = rpc_arena(call),
         .changes = rpc_pipeline(call)->gathering,
         .limits = call->server->options.limits,
+        .scope = call_peer(call)->scope,
     };
+    if (call_peer(call)->role == RPC_ROLE_ADMIN)
+        ctx.limits.user_claims_max = 0; /* Kubernetes' owners are all one user's */
     ctx.actor.method = call->method->name;
     return ctx;
 }

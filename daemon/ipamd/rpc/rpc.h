@@ -50,10 +50,11 @@ struct rpc_peer {
     struct rpc_server *server;
     struct actor actor; /* its method is filled per call */
     enum rpc_role role;
-    size_t max_unread;       /* bytes of answers that may wait to be read by it */
-    size_t held;             /* bytes of answers that wait for the disk, and of requests that wait */
-    size_t expected;         /* bytes of answers that are being made elsewhere */
-    const char *refused;     /* one client too many: its first call is answered so, and it goes; else NULL */
+    struct engine_scope scope; /* for whom it may act; the process fills it for the role allocate */
+    size_t max_unread;         /* bytes of answers that may wait to be read by it */
+    size_t held;               /* bytes of answers that wait for the disk, and of requests that wait */
+    size_t expected;           /* bytes of answers that are being made elsewhere */
+    const char *refused;       /* one client too many: its first call is answered so, and it goes; else NULL */
     struct rpc_ring put_off; /* calls that wait for it to catch up with reading, for the engine, or for a later turn */
     struct rpc_ring queued;  /* of the server's: its calls wait for a later turn; next is NULL while they don't */
     uint64_t turn;           /* in which it had `spent` */

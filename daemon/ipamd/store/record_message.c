@@ -73,6 +73,10 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
     message->revision = claim->revision;
     message->id = record->id;
     message->cooling = cooling_message(record->cooling, arena);
+    if (record->has_user) {
+        message->made_by_case = IPAM__V1__CLAIM__MADE_BY_USER;
+        message->user = record->user;
+    }
     return message;
 }
 
