@@ -317,7 +317,7 @@ static void decide_answered(struct vip *vip, const struct vip_answer *answer)
     else
         decide_refused(vip, "Unknown", "NotApplied",
                        "ipamd has not applied the present spec, and ipam-status-writer may not ask it why; look at the "
-                       "Events of the VIP, or give the user of ipam-status-writer ipamd's role allocate");
+                       "Events of the VIP, or give the user of ipam-status-writer ipamd's role allocate for ProxyVIP");
 }
 
 /* ---- The whole ----------------------------------------------------------------------------------------------------- */
