@@ -8,7 +8,7 @@
 #include "status.h"
 #include "vip_status.h"
 
-static const char *const metadata_keys[] = {"name", "uid", "generation", "resourceVersion", NULL};
+static const char *const metadata_keys[] = {"name", "uid", "generation", "resourceVersion", "deletionTimestamp", NULL};
 static const char *const vip_spec_keys[] = {"address", "ipv6Address", "addressFamily", "poolRef", NULL};
 static const char *const vip_status_keys[] = {"allocatedAddress", "allocatedIPv6Address", "conditions", NULL};
 static const char *const pool_spec_keys[] = {NULL};
@@ -25,9 +25,12 @@ static const char *const pool_status_keys[] = {"capacity",
                                                "conditions",
                                                NULL};
 
+static const char *const vip_conditions[] = {"Bound", "SpecAccepted", NULL};
+static const char *const pool_conditions[] = {"Ready", "Exhausted", NULL};
+
 const struct object_kind_info object_kinds[OBJECT_KINDS] = {
-    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_spec_keys, vip_status_keys},
-    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_spec_keys, pool_status_keys},
+    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_spec_keys, vip_status_keys, vip_conditions},
+    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_spec_keys, pool_status_keys, pool_conditions},
 };
 
 static int compare_names(const struct object *a, const struct object *b)
@@ -102,9 +105,35 @@ static json_t *pick(const json_t *from, const char *const *keys)
 static json_t *trim(const json_t *json, enum object_kind kind)
 {
     const struct object_kind_info *info = &object_kinds[kind];
-    return json_pack("{s:o, s:o, s:o}", "metadata", pick(json_object_get(json, "metadata"), metadata_keys), "spec",
+    json_t *metadata = pick(json_object_get(json, "metadata"), metadata_keys);
+    if (kind == OBJECT_VIP)
+        json_object_set_new(metadata, "managedFields",
+                            status_managed_fields(status_get(json, "metadata", "managedFields")));
+    return json_pack("{s:o, s:o, s:o}", "metadata", metadata, "spec",
                      pick(json_object_get(json, "spec"), info->spec_keys), "status",
                      pick(json_object_get(json, "status"), info->status_keys));
+}
+
+static uint64_t fnv1a(const char *text)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (; *text; text++)
+        hash = (hash ^ (uint8_t)*text) * 1099511628211u;
+    return hash;
+}
+
+uint64_t objects_digest(enum object_kind kind, const json_t *json)
+{
+    const struct object_kind_info *info = &object_kinds[kind];
+    json_t *ours = pick(json_object_get(json, "status"), info->status_keys), *conditions = json_array();
+    for (const char *const *type = info->conditions; *type; type++)
+        json_array_append_new(conditions, json_deep_copy(status_condition(json_object_get(ours, "conditions"), *type)));
+    json_object_set_new(ours, "conditions", conditions);
+    char *text = json_dumps(ours, JSON_COMPACT | JSON_SORT_KEYS);
+    uint64_t digest = fnv1a(text);
+    free(text);
+    json_decref(ours);
+    return digest;
 }
 
 static const struct ipam_addr no_addresses[2] = {{.family = IPAM_FAMILY_NONE}, {.family = IPAM_FAMILY_NONE}};
@@ -219,8 +248,8 @@ static void object_renew(struct object *object, const char *uid)
     free(object->residue);
     object->residue = NULL;
     object->changed = object->gone = object->unsure = false;
-    object->strikes = object->attempts = 0;
-    object->last_write = object->rest_until = object->calm_until = 0;
+    object->unsettled_since = 0;
+    object->history = (struct policy_history){.attempts = 0};
 }
 
 /* resourceVersions are numbers since ever, and officially since Kubernetes 1.35; what is none is taken as newer. */
@@ -250,23 +279,37 @@ struct object *objects_take(struct objects *objects, enum object_kind kind, cons
     json_t *part = trim(json, kind);
     free(object->seen);
     object->seen = json_dumps(part, JSON_COMPACT);
+    object->digest = objects_digest(kind, part);
     index_shown(objects, object, part);
     json_decref(part);
     return object;
 }
 
-/* ---- Whose turn is it ---------------------------------------------------------------------------------------------- */
+/* ---- Which is looked at next --------------------------------------------------------------------------------------- */
 
-void objects_queue(struct objects *objects, struct object *object, uint64_t due)
+static void place(struct objects *objects, struct object *object, uint64_t due)
 {
-    if (object->queued && object->due <= due)
-        return;
     objects_unqueue(objects, object);
     object->due = due;
     object->order = ++objects->order;
     object->queued = true;
-    objects->queued[object->kind]++;
     RB_INSERT(objects_by_due, &objects->by_due[object->kind], object);
+}
+
+void objects_queue(struct objects *objects, struct object *object, uint64_t due)
+{
+    if (object->queued && !object->recheck && object->due <= due)
+        return;
+    place(objects, object, object->queued && object->due < due ? object->due : due);
+    objects->queued[object->kind]++;
+}
+
+void objects_queue_recheck(struct objects *objects, struct object *object, uint64_t due)
+{
+    if (object->queued)
+        return;
+    place(objects, object, due);
+    object->recheck = true;
 }
 
 void objects_unqueue(struct objects *objects, struct object *object)
@@ -274,8 +317,8 @@ void objects_unqueue(struct objects *objects, struct object *object)
     if (!object->queued)
         return;
     RB_REMOVE(objects_by_due, &objects->by_due[object->kind], object);
-    object->queued = false;
-    objects->queued[object->kind]--;
+    objects->queued[object->kind] -= !object->recheck;
+    object->queued = object->recheck = false;
 }
 
 struct object *objects_due(struct objects *objects, enum object_kind kind)

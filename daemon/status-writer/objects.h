@@ -1,7 +1,7 @@
 /* objects.h: what is remembered of each ProxyVIP and ProxyIPPool: the little of it that its status depends on.
  *
- * Used by writer.c. It knows which parts of an object matter, which addresses statuses show, and when each object's turn is
- * (a queue by time); it must not know ipamd, the API server or the loop: times are milliseconds of some clock, as values.
+ * Used by schedule.c, news.c, pass.c and writer.c. It knows which parts of an object matter, which addresses statuses show, and
+ * when each object is looked at next (a queue by time); it must not know ipamd, the API server or the loop: times are milliseconds of some clock, as values.
  * An object is kept as one compact JSON text of a few hundred bytes.
  */
 #ifndef IPAM_STATUS_OBJECTS_H
@@ -14,6 +14,7 @@
 
 #include <ipam/addr.h>
 
+#include "policy.h"
 #include "ranges.h"
 
 enum object_kind { OBJECT_VIP, OBJECT_POOL, OBJECT_KINDS };
@@ -23,6 +24,7 @@ struct object_kind_info {
     const char *plural;           /* "proxyvips" */
     const char *const *spec_keys; /* that matter, to NULL */
     const char *const *status_keys;
+    const char *const *conditions; /* types of those that are ours, to NULL */
 };
 
 extern const struct object_kind_info object_kinds[OBJECT_KINDS];
@@ -45,19 +47,18 @@ struct object {
 
     uint64_t due, order; /* its place in the queue */
     bool queued;
-    bool in_flight; /* it has a turn (turn.h) */
-    struct turn *turn;
+    bool recheck;   /* queued only to see whether something has changed that nobody tells */
+    bool in_flight; /* it has a pass (pass.h) */
+    struct pass *pass;
     bool again;    /* marked while in flight */
     bool unsure;   /* what is seen may be old: it is read before it is written */
     bool changed;  /* ipamd's state of it changed since the last write */
     bool gone;     /* deleted while in flight: freed when that ends */
     bool troubled; /* a trouble about it was told */
 
-    uint64_t last_write; /* 0: none */
-    uint64_t rest_until; /* not before: rate of a pool, back-off after an error */
-    uint64_t calm_until; /* not before, unless ipamd has news: somebody keeps undoing us */
-    unsigned int attempts, strikes;
-    unsigned int postponed; /* looks in a row after which it was better to wait a moment */
+    struct policy_history history;
+    uint64_t unsettled_since;        /* its claims are not on the terms of its spec; 0: they are */
+    uint64_t digest, written_digest; /* of our part of its status as it is, and as it was after the last write */
 };
 
 struct objects;
@@ -83,12 +84,17 @@ void objects_settle(struct objects *objects, struct object *object);
 /* A VIP other than `object` whose status shows the address as ours; NULL: none. */
 struct object *objects_showing(struct objects *objects, const struct ipam_addr *address, const struct object *object);
 
-/* ---- Whose turn is it ---- */
+/* Of our part of a status: a number that is another one if somebody changes it. */
+uint64_t objects_digest(enum object_kind kind, const json_t *json);
+
+/* ---- Which is looked at next ---- */
 
 void objects_queue(struct objects *objects, struct object *object, uint64_t due); /* sooner, if it is queued already */
+void objects_queue_recheck(struct objects *objects, struct object *object,
+                           uint64_t due); /* unless it is queued already */
 /* The next one of a kind, still queued; NULL: none. Each kind has a queue of its own, so that none waits for another. */
 struct object *objects_due(struct objects *objects, enum object_kind kind);
 void objects_unqueue(struct objects *objects, struct object *object);
-size_t objects_queued(const struct objects *objects, enum object_kind kind);
+size_t objects_queued(const struct objects *objects, enum object_kind kind); /* without those for a recheck */
 
 #endif

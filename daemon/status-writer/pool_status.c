@@ -74,6 +74,46 @@ static json_t *allocations(const struct view *view, bool *ret_truncated)
     return list;
 }
 
+/* ---- Which specification ------------------------------------------------------------------------------------------- */
+
+/* What ipamd was given last, whether it is in force or not. */
+static const Ipam__V1__PoolSpec *last_spec(const Ipam__V1__Pool *pool)
+{
+    return pool->rejected_spec ? pool->rejected_spec : pool->spec;
+}
+
+/* ipamd was given a later spec than the object has: the API server's data was put back from a backup. (If only our own
+ * view of the object is old, what follows from it comes to nothing: the write names the version.) */
+static bool is_behind(const struct view *view)
+{
+    return last_spec(view->pool)->generation > status_generation(view->object) && status_generation(view->object) > 0;
+}
+
+static void behind(const struct view *view, struct condition *ret)
+{
+    *ret = (struct condition){
+        "Ready", "False", status_reason(view->arena, ipam_reason_name(IPAM_REASON_STALE_GENERATION)),
+        arena_printf(
+            view->arena,
+            "stale generation: ipamd has generation %" PRId64 " of the pool, and the object is at %" PRId64
+            ", as after a restore of the cluster; its specification is not in force until ipam-watcher has applied "
+            "it anew",
+            last_spec(view->pool)->generation, status_generation(view->object)),
+        0};
+}
+
+/* The generation that ipamd was given last; of a pool that was made without one (ipamc apply), and of one that is being
+ * deleted, the object's: a deletion is a generation of its own, and no spec counts after it. */
+static int64_t observed_generation(const struct view *view)
+{
+    if (is_behind(view))
+        return status_generation(view->object) - 1;
+    bool deleted = view->pool->state == IPAM__V1__POOL_STATE__DRAINING &&
+                   *status_text(view->object, "metadata", "deletionTimestamp");
+    int64_t generation = last_spec(view->pool)->generation;
+    return generation > 0 && !deleted ? generation : status_generation(view->object);
+}
+
 /* ---- Ready --------------------------------------------------------------------------------------------------------- */
 
 /* Claims; the pool's own count is of owners. */
@@ -217,16 +257,10 @@ static void set_counts(const struct view *view, struct status_update *ret)
     }
 }
 
-/* The generation that ipamd was given last; of a pool that was made without one (ipamc apply), the object's. */
-static int64_t observed_generation(const struct view *view)
-{
-    const Ipam__V1__PoolSpec *spec = view->pool->rejected_spec ? view->pool->rejected_spec : view->pool->spec;
-    return spec->generation > 0 ? spec->generation : status_generation(view->object);
-}
-
 static bool is_of(const Ipam__V1__Pool *pool, const json_t *object)
 {
-    return !*pool->spec->uid || strcmp(pool->spec->uid, status_text(object, "metadata", "uid")) == 0;
+    const char *uid = last_spec(pool)->uid;
+    return !*uid || strcmp(uid, status_text(object, "metadata", "uid")) == 0;
 }
 
 static void set_all(const struct view *view, const struct condition conditions[2], int64_t now,
@@ -257,7 +291,7 @@ void pool_status(const json_t *object, const Ipam__V1__Pool *pool, const struct 
     *ret = (struct status_update){.status = NULL};
     if (!describe || !pool->spec || !is_of(pool, object))
         return;
-    describe(&view, &conditions[0]);
+    (is_behind(&view) ? behind : describe)(&view, &conditions[0]);
     exhausted(&view, &conditions[1]);
     conditions[0].observed_generation = conditions[1].observed_generation = observed_generation(&view);
     set_all(&view, conditions, now, ret);

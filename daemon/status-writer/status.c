@@ -1,6 +1,7 @@
 #include "status.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,6 +13,7 @@
 void status_update_done(struct status_update *update)
 {
     json_decref(update->status);
+    json_decref(update->adopt);
     *update = (struct status_update){.status = NULL};
 }
 
@@ -56,6 +58,49 @@ const json_t *status_condition(const json_t *conditions, const char *type)
     json_t *condition;
     json_array_foreach(conditions, i, condition) if (has_type(condition, type)) return condition;
     return NULL;
+}
+
+/* ---- Managed fields ------------------------------------------------------------------------------------------------- */
+
+static const json_t *owned_fields(const json_t *entry)
+{
+    bool ours = strcmp(text_of(json_object_get(entry, "manager")), STATUS_MANAGER) == 0;
+    return ours ? status_get(entry, "fieldsV1", "f:status") : NULL;
+}
+
+enum status_manager status_manager_of(const json_t *object, const char *field)
+{
+    enum status_manager manager = STATUS_MANAGER_UNKNOWN;
+    char key[64];
+    size_t i;
+    json_t *entry;
+    snprintf(key, sizeof(key), "f:%s", field);
+    json_array_foreach(status_get(object, "metadata", "managedFields"), i, entry)
+    {
+        const json_t *owned = owned_fields(entry);
+        if (json_object_get(owned, key))
+            return STATUS_MANAGER_OURS;
+        if (owned)
+            manager = STATUS_MANAGER_OTHER;
+    }
+    return manager;
+}
+
+json_t *status_managed_fields(const json_t *managed)
+{
+    json_t *list = json_array(), *entry, *ignored;
+    const char *key;
+    size_t i;
+    json_array_foreach(managed, i, entry)
+    {
+        json_t *owned = (json_t *)(uintptr_t)owned_fields(entry), *names = json_object();
+        json_object_foreach(owned, key, ignored) json_object_set_new(names, key, json_object());
+        if (owned)
+            json_array_append_new(
+                list, json_pack("{s:s, s:{s:O}}", "manager", STATUS_MANAGER, "fieldsV1", "f:status", names));
+        json_decref(names);
+    }
+    return list;
 }
 
 /* ---- Texts --------------------------------------------------------------------------------------------------------- */
@@ -106,13 +151,25 @@ const char *status_reason(struct arena *arena, const char *reason)
     return isalpha((unsigned char)text[0]) ? arena_strdup(arena, text) : "Waiting";
 }
 
+/* Reasons whose messages, as ipamd writes them, say what is wrong and not what to do. */
+static bool says_only_what_is_wrong(enum ipam_reason reason)
+{
+    static const enum ipam_reason reasons[] = {IPAM_REASON_POOL_EXHAUSTED, IPAM_REASON_POOL_REJECTED,
+                                               IPAM_REASON_ADDRESS_IN_USE, IPAM_REASON_ADDRESS_COOLING};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+        if (reasons[i] == reason)
+            return true;
+    return false;
+}
+
 const char *status_advice(struct arena *arena, const char *reason, const char *message)
 {
     enum ipam_reason row = ipam_reason_parse(reason);
     const char *remedy = ipam_reason_remedy(row);
+    bool bare = !*message || says_only_what_is_wrong(row);
     if (!*message)
         message = *ipam_reason_summary(row) ? ipam_reason_summary(row) : "no address can be given now";
-    if (strstr(message, "; ") || !*remedy)   /* as all of ipamd's messages are that say what to do */
+    if (!bare || !*remedy)
         return arena_strdup(arena, message); /* it is shown after the write, and its claim may be gone by then */
     char *advice = arena_printf(arena, "%s; %s", message, remedy);
     char *first = advice + strlen(message) + 2, *last = advice + strlen(advice) - 1;
@@ -146,6 +203,13 @@ static json_t *condition_json(const json_t *before, const struct condition *want
     return condition;
 }
 
+static void condition_remove(json_t *list, const char *type)
+{
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (has_type(json_array_get(list, i), type))
+            json_array_remove(list, i);
+}
+
 /* In its place if it is there, else at the end; a second one of the type goes. */
 static void condition_set(json_t *list, const struct condition *wanted, int64_t now)
 {
@@ -175,7 +239,10 @@ json_t *status_conditions(const json_t *conditions, const struct condition *want
 {
     json_t *list = json_is_array(conditions) ? json_copy((json_t *)(uintptr_t)conditions) : json_array();
     for (size_t i = 0; i < n; i++)
-        condition_set(list, &wanted[i], now);
+        if (wanted[i].type && !wanted[i].status)
+            condition_remove(list, wanted[i].type);
+        else if (wanted[i].type)
+            condition_set(list, &wanted[i], now);
     return list;
 }
 

@@ -25,9 +25,11 @@ struct status_event {
 /* What is to be done about an object. */
 struct status_update {
     json_t *status; /* JSON merge patch of .status; NULL: it is as it should be */
+    json_t *adopt;  /* of .status, what is right but was written by another program, to be applied; NULL: nothing */
     struct status_event events[STATUS_EVENTS_MAX];
     size_t n_events;
-    bool passes; /* what it says is mostly over in a moment, and it takes no address away: it may wait as long */
+    bool passes;    /* what it says is mostly over in a moment, and it takes no address away: it may wait as long */
+    bool unsettled; /* what ipamd has is not on the terms of the present spec, and why is not known */
 };
 
 void status_update_done(struct status_update *update);
@@ -42,10 +44,24 @@ int64_t status_generation(const json_t *object); /* 0: none */
 /* The condition of a type in a list of conditions; NULL: none. */
 const json_t *status_condition(const json_t *conditions, const char *type);
 
+#define STATUS_MANAGER "ipam-status-writer" /* our name in managedFields */
+
+/* Who wrote a field of .status last, by metadata.managedFields. */
+enum status_manager {
+    STATUS_MANAGER_UNKNOWN, /* they know nothing of us */
+    STATUS_MANAGER_OURS,
+    STATUS_MANAGER_OTHER,
+};
+
+enum status_manager status_manager_of(const json_t *object, const char *field);
+/* Of managedFields what status_manager_of reads. A new reference. */
+json_t *status_managed_fields(const json_t *managed);
+
 /* ---- Making status ---- */
 
 struct condition {
-    const char *type, *status /* "True", "False", "Unknown" */, *reason, *message;
+    const char *type; /* NULL: none is wanted, and what there is stays */
+    const char *status /* "True", "False", "Unknown"; NULL: there should be none of the type */, *reason, *message;
     int64_t observed_generation; /* 0: not said */
 };
 
@@ -68,7 +84,8 @@ const char *status_time(int64_t seconds, char text[STATUS_TIME_MAX]); /* 2024-01
 /* POOL_EXHAUSTED → PoolExhausted; what can't be a condition's reason → Waiting. */
 const char *status_reason(struct arena *arena, const char *reason);
 
-/* A message that tells what to do: ipamd's own, and if that gives no advice, that of the error table. Of the arena. */
+/* A message that tells what to do: ipamd's own, and for the reasons whose messages only say what is wrong, the advice of
+ * the error table behind it. Of the arena. */
 const char *status_advice(struct arena *arena, const char *reason, const char *message);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "translate.h"
+
 #define FAMILIES 2
 
 static const char *const fields[FAMILIES] = {"allocatedAddress", "allocatedIPv6Address"};
@@ -11,30 +13,27 @@ static const enum ipam_family families[FAMILIES] = {IPAM_IPV4, IPAM_IPV6};
 struct vip {
     const json_t *object, *status, *bound; /* bound: the condition as it is */
     const char *name, *uid;
+    struct vip_wish wish;
+    struct ipam_error unreadable;         /* reason NONE: the spec can be read */
     const struct claim *claims[FAMILIES]; /* of this object; NULL: none */
     const char *shown[FAMILIES];          /* in the status now; "": none */
     bool ours[FAMILIES];                  /* and put there by us */
     const char *given[FAMILIES];          /* to stand there; "": none */
+    struct condition conditions[2]; /* to stand there: Bound and SpecAccepted; without a type: it stays as it is */
     struct arena *arena;
 };
 
+enum { BOUND, SPEC_ACCEPTED };
+
 /* ---- The object as it is ------------------------------------------------------------------------------------------- */
 
-/* As a word of its own: 10.0.0.1/32 is not in 110.0.0.1/32. */
-static bool names(const char *message, const char *address)
+static bool is_ours(const struct vip *vip, const char *field)
 {
-    size_t length = strlen(address);
-    for (const char *at = message; length && (at = strstr(at, address)); at++)
-        if ((at == message || at[-1] == ' ') && (at[length] == '\0' || strchr(" ,.;", at[length])))
-            return true;
-    return false;
-}
-
-static const struct claim *claim_for(const struct vip *vip, const struct claims *claims, enum ipam_family family)
-{
-    const struct claim *claim = claims_of(claims, VIP_KIND, vip->name, family);
-    bool fits = claim && (!*claim->uid || strcmp(claim->uid, vip->uid) == 0);
-    return fits ? claim : NULL;
+    enum status_manager manager = status_manager_of(vip->object, field);
+    if (manager != STATUS_MANAGER_UNKNOWN)
+        return manager == STATUS_MANAGER_OURS;
+    const char *bound = json_string_value(json_object_get(vip->bound, "status"));
+    return bound && strcmp(bound, "True") == 0;
 }
 
 static void read_status(struct vip *vip, const json_t *object)
@@ -42,11 +41,10 @@ static void read_status(struct vip *vip, const json_t *object)
     vip->object = object;
     vip->status = json_object_get(object, "status");
     vip->bound = status_condition(json_object_get(vip->status, "conditions"), "Bound");
-    const char *message = json_string_value(json_object_get(vip->bound, "message"));
     for (int i = 0; i < FAMILIES; i++) {
         vip->shown[i] = status_text(object, "status", fields[i]);
-        vip->ours[i] = message && names(message, vip->shown[i]);
-        vip->given[i] = "";
+        vip->ours[i] = *vip->shown[i] && is_ours(vip, fields[i]);
+        vip->given[i] = vip->shown[i];
     }
 }
 
@@ -68,22 +66,56 @@ void vip_status_given(const json_t *patch, struct ipam_addr ret[2])
     }
 }
 
+/* ---- What it has --------------------------------------------------------------------------------------------------- */
+
+static const struct claim *claim_for(const struct vip *vip, const struct claims *claims, enum ipam_family family)
+{
+    const struct claim *claim = claims_of(claims, VIP_KIND, vip->name, family);
+    bool fits = claim && (!*claim->uid || strcmp(claim->uid, vip->uid) == 0);
+    return fits ? claim : NULL;
+}
+
 static bool is_bound(const struct claim *claim)
 {
     return claim && claim->address.family != IPAM_FAMILY_NONE;
 }
 
+static bool is_waiting(const struct claim *claim)
+{
+    return claim && !is_bound(claim);
+}
+
+static bool has_claims(const struct vip *vip)
+{
+    return vip->claims[0] || vip->claims[1];
+}
+
+/* An address of ours stays in its status. */
+static bool keeps_address(const struct vip *vip)
+{
+    for (int i = 0; i < FAMILIES; i++)
+        if (*vip->given[i] && (is_bound(vip->claims[i]) || vip->ours[i]))
+            return true;
+    return false;
+}
+
 /* ---- Does ipamd know of this generation? --------------------------------------------------------------------------- */
 
-/* The address that the object asks for, per family; "": any. */
-static const char *requested(const json_t *object, enum ipam_family family)
+static bool is_wanted(const struct vip *vip, int i)
 {
-    const char *address = status_text(object, "spec", "address");
-    const char *ipv6 = status_text(object, "spec", "ipv6Address");
-    bool is_ipv6 = strchr(address, ':') != NULL;
-    if (family == IPAM_IPV4)
-        return is_ipv6 ? "" : address;
-    return *ipv6 || !is_ipv6 ? ipv6 : address;
+    Ipam__V1__Family family = vip->wish.request.family;
+    return family == IPAM__V1__FAMILY__DUAL ||
+           family == (families[i] == IPAM_IPV4 ? IPAM__V1__FAMILY__IPV4 : IPAM__V1__FAMILY__IPV6);
+}
+
+/* The address that the spec asks for, per family; "": any. With ipv6 alone either field may hold it. */
+static const char *requested(const struct vip *vip, int i)
+{
+    const Ipam__V1__AllocateRequest *request = &vip->wish.request;
+    if (families[i] == IPAM_IPV4)
+        return request->address;
+    return *request->ipv6_address || request->family == IPAM__V1__FAMILY__DUAL ? request->ipv6_address
+                                                                               : request->address;
 }
 
 static bool same_address(const char *a, const char *b)
@@ -96,34 +128,35 @@ static bool same_address(const char *a, const char *b)
 }
 
 /* As the engine has it: a bound claim fits when any address is asked for, or this one. */
-static bool claim_fits(const struct claim *claim, const json_t *object)
+static bool claim_fits(const struct vip *vip, int i)
 {
+    const struct claim *claim = vip->claims[i];
     char text[IPAM_ADDR_TEXT_MAX];
-    const char *wanted = requested(object, claim->family);
-    if (strcmp(claim->pool, status_text(json_object_get(object, "spec"), "poolRef", "name")) != 0)
+    const char *wanted = requested(vip, i);
+    if (!claim || strcmp(claim->pool, vip->wish.request.pool) != 0)
         return false;
     if (!is_bound(claim))
         return same_address(claim->requested, wanted);
     return !*wanted || same_address(ipam_addr_format_cidr(&claim->address, text), wanted);
 }
 
-static bool family_fits(const struct vip *vip, int i)
+/* Whether the claims are on the terms of the present spec. What it has of a family that it no longer asks for may stay until
+ * what it asks for is there. */
+static bool is_settled(const struct vip *vip)
 {
-    const char *wanted = status_text(vip->object, "spec", "addressFamily");
-    bool asked = strcmp(wanted, "dual") == 0 || strcmp(wanted, ipam_family_name(families[i])) == 0;
-    return !*wanted || asked == (vip->claims[i] != NULL);
+    bool waits = false, more = false;
+    if (vip->unreadable.reason != IPAM_REASON_NONE || !vip->wish.asks)
+        return false;
+    for (int i = 0; i < FAMILIES; i++) {
+        if (is_wanted(vip, i) && !claim_fits(vip, i))
+            return false;
+        waits = waits || (is_wanted(vip, i) && is_waiting(vip->claims[i]));
+        more = more || (!is_wanted(vip, i) && vip->claims[i]);
+    }
+    return !more || waits;
 }
 
-/* What the claims are an answer to: this generation if they are on the terms of its spec, else the one they were before. */
-static int64_t observed_generation(const struct vip *vip)
-{
-    for (int i = 0; i < FAMILIES; i++)
-        if (!family_fits(vip, i) || (vip->claims[i] && !claim_fits(vip->claims[i], vip->object)))
-            return json_integer_value(json_object_get(vip->bound, "observedGeneration"));
-    return status_generation(vip->object);
-}
-
-/* ---- The condition Bound ------------------------------------------------------------------------------------------- */
+/* ---- Bound, by the claims ------------------------------------------------------------------------------------------ */
 
 static const char *from_pool(const struct vip *vip, const struct claim *claim)
 {
@@ -140,6 +173,15 @@ static const char *bound_message(const struct vip *vip)
         return arena_printf(vip->arena, "Addresses %s and %s %s", vip->given[0], vip->given[1], from_pool(vip, ipv4));
     return arena_printf(vip->arena, "Address %s %s; address %s %s", vip->given[0], from_pool(vip, ipv4), vip->given[1],
                         from_pool(vip, ipv6));
+}
+
+/* message, and which addresses the VIP keeps all the same. */
+static const char *with_kept(const struct vip *vip, const char *message)
+{
+    for (int i = 0; i < FAMILIES; i++)
+        if (is_bound(vip->claims[i]))
+            message = arena_printf(vip->arena, "%s. Address %s is kept", message, vip->given[i]);
+    return message;
 }
 
 static const struct claim *taken_by_other(const struct vip *vip, const struct claims *claims, const char *text)
@@ -183,71 +225,142 @@ static const char *waiting_message(const struct vip *vip, const struct claims *c
     return status_advice(vip->arena, claim->reason, message);
 }
 
-static void condition_waiting(const struct vip *vip, const struct claims *claims, struct condition *ret)
+static struct condition waiting(const struct vip *vip, const struct claims *claims)
 {
-    const struct claim *first = vip->claims[0] && !is_bound(vip->claims[0]) ? vip->claims[0] : vip->claims[1];
+    const struct claim *first = is_waiting(vip->claims[0]) ? vip->claims[0] : vip->claims[1];
     const struct claim *second = vip->claims[1];
     const char *message = waiting_message(vip, claims, first);
-    const char *other = second && second != first && !is_bound(second) ? waiting_message(vip, claims, second) : message;
+    const char *other = is_waiting(second) && second != first ? waiting_message(vip, claims, second) : message;
     if (strcmp(message, other) != 0)
         message = arena_printf(vip->arena, "%s. %s", message, other);
-    for (int i = 0; i < FAMILIES; i++)
-        if (is_bound(vip->claims[i]))
-            message = arena_printf(vip->arena, "%s. Address %s is kept", message, vip->given[i]);
-    *ret = (struct condition){"Bound", "False", status_reason(vip->arena, first->reason), message, 0};
+    return (struct condition){"Bound", "False", status_reason(vip->arena, first->reason), with_kept(vip, message), 0};
 }
 
-/* The claims say what stands in the status. */
-static void decide_claimed(struct vip *vip, const struct claims *claims, struct condition *ret)
+/* The claims say what stands in the status. Their condition is of this generation if they are on its terms, else of the one
+ * before. */
+static void decide_claimed(struct vip *vip, const struct claims *claims)
 {
-    bool waits = false;
+    struct condition *bound = &vip->conditions[BOUND];
     for (int i = 0; i < FAMILIES; i++) {
         char text[IPAM_ADDR_TEXT_MAX];
         if (is_bound(vip->claims[i]))
             vip->given[i] = arena_strdup(vip->arena, ipam_addr_format_cidr(&vip->claims[i]->address, text));
-        else if (!vip->ours[i])
-            vip->given[i] = vip->shown[i];
-        waits = waits || (vip->claims[i] && !is_bound(vip->claims[i]));
+        else
+            vip->given[i] = vip->ours[i] ? "" : vip->shown[i];
     }
-    if (waits)
-        condition_waiting(vip, claims, ret);
+    if (is_waiting(vip->claims[0]) || is_waiting(vip->claims[1]))
+        *bound = waiting(vip, claims);
     else
-        *ret = (struct condition){"Bound", "True", "AddressAllocated", bound_message(vip), 0};
-    ret->observed_generation = observed_generation(vip);
+        *bound = (struct condition){"Bound", "True", "AddressAllocated", bound_message(vip), 0};
+    bound->observed_generation = is_settled(vip)
+                                     ? status_generation(vip->object)
+                                     : json_integer_value(json_object_get(vip->bound, "observedGeneration"));
 }
 
-static bool asks_for_address(const json_t *object)
+/* ---- Bound, without a claim ---------------------------------------------------------------------------------------- */
+
+static struct condition unbound(const struct vip *vip, const char *reason, const char *message)
 {
-    const json_t *pool = status_get(object, "spec", "poolRef");
-    return (pool && !json_is_null(pool)) || *status_text(object, "spec", "address") ||
-           *status_text(object, "spec", "ipv6Address");
+    return (struct condition){"Bound", "False", reason, message, status_generation(vip->object)};
 }
 
-/* ipamd has no claim of the VIP. false: its status stays as it is. */
-static bool decide_unclaimed(struct vip *vip, const struct claims *claims, struct condition *ret)
+/* Addresses that others hold leave the status. */
+static void decide_taken(struct vip *vip, const struct claims *claims)
 {
-    const struct claim *taker = NULL;
-    bool wanted = asks_for_address(vip->object), any = false;
     for (int i = 0; i < FAMILIES; i++) {
-        const struct claim *other = vip->ours[i] ? taken_by_other(vip, claims, vip->shown[i]) : NULL;
-        bool take = vip->ours[i] && (other || !wanted);
-        taker = other ? other : taker;
-        any = any || take;
-        vip->given[i] = take ? "" : vip->shown[i];
+        const struct claim *taker = vip->ours[i] ? taken_by_other(vip, claims, vip->shown[i]) : NULL;
+        if (!taker)
+            continue;
+        vip->given[i] = "";
+        vip->conditions[BOUND] = unbound(
+            vip, "AddressInUse",
+            arena_printf(vip->arena,
+                         "address in use: %s/%s holds the address that this VIP had; ask for another address, or "
+                         "release it first",
+                         taker->kind, taker->name));
     }
-    if (!any)
-        return false;
-    *ret = (struct condition){"Bound", "False", "NoAddressRequested",
-                              "the VIP asks for no address; set spec.poolRef.name, spec.address or spec.ipv6Address",
-                              status_generation(vip->object)};
-    if (taker) {
-        ret->reason = "AddressInUse";
-        ret->message = arena_printf(
-            vip->arena,
-            "address in use: %s/%s holds the address that this VIP had; ask for another address, or release it first",
-            taker->kind, taker->name);
+}
+
+static void decide_nothing_asked(struct vip *vip)
+{
+    for (int i = 0; i < FAMILIES; i++)
+        vip->given[i] = vip->ours[i] ? "" : vip->shown[i];
+    vip->conditions[BOUND] =
+        unbound(vip, "NoAddressRequested",
+                "the VIP asks for no address; set spec.poolRef.name, spec.address or spec.ipv6Address");
+}
+
+/* ---- What was refused ---------------------------------------------------------------------------------------------- */
+
+/* It stands in Bound if the VIP has nothing, else beside it. `status`: that of SpecAccepted. */
+static void decide_refused(struct vip *vip, const char *status, const char *reason, const char *message)
+{
+    if (keeps_address(vip))
+        vip->conditions[SPEC_ACCEPTED] =
+            (struct condition){"SpecAccepted", status, reason, with_kept(vip, message), status_generation(vip->object)};
+    else
+        vip->conditions[BOUND] = unbound(vip, reason, message);
+}
+
+static void decide_accepted(struct vip *vip)
+{
+    vip->conditions[SPEC_ACCEPTED] = (struct condition){"SpecAccepted", NULL, "", "", 0};
+}
+
+static void decide_answered(struct vip *vip, const struct vip_answer *answer)
+{
+    if (answer->verdict == VIP_ACCEPTED)
+        decide_accepted(vip);
+    else if (answer->verdict == VIP_REFUSED)
+        decide_refused(vip, "False", status_reason(vip->arena, answer->reason),
+                       status_advice(vip->arena, answer->reason, answer->message));
+    else
+        decide_refused(vip, "Unknown", "NotApplied",
+                       "ipamd has not applied the present spec, and ipam-status-writer may not ask it why; look at the "
+                       "Events of the VIP, or give the user of ipam-status-writer ipamd's role allocate for ProxyVIP");
+}
+
+/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+
+static void decide(struct vip *vip, const struct vip_facts *facts, struct status_update *ret)
+{
+    const struct vip_answer *answer = facts->answer;
+    if (has_claims(vip))
+        decide_claimed(vip, facts->claims);
+    else
+        decide_taken(vip, facts->claims);
+    if (vip->unreadable.reason != IPAM_REASON_NONE) {
+        decide_refused(vip, "False", "InvalidSpec", vip->unreadable.message);
+    } else if (!vip->wish.asks || is_settled(vip)) {
+        if (!has_claims(vip))
+            decide_nothing_asked(vip);
+        decide_accepted(vip);
+    } else if (answer) {
+        decide_answered(vip, answer);
+    } else {
+        ret->unsettled = true;
     }
-    return true;
+}
+
+/* Bound as it was decided, while one of the addresses given stands in another status. */
+static void decide_leaving(struct vip *vip)
+{
+    const char *coming = "", *kept = "";
+    for (int i = 0; i < FAMILIES; i++) {
+        if (!*vip->given[i] || strcmp(vip->given[i], vip->shown[i]) == 0) {
+            kept = *vip->given[i] ? arena_printf(vip->arena, ". Address %s is kept", vip->given[i]) : kept;
+            continue;
+        }
+        coming = arena_printf(vip->arena, "%s%s%s", coming, *coming ? " and " : "", vip->given[i]);
+        vip->given[i] = vip->ours[i] ? "" : vip->shown[i];
+    }
+    vip->conditions[BOUND].status = "False";
+    vip->conditions[BOUND].reason = "AddressMoving";
+    vip->conditions[BOUND].message = arena_printf(
+        vip->arena,
+        "address moving: %s was another VIP's and is shown here once that one's status shows it no longer; "
+        "nothing is to be done%s",
+        coming, kept);
 }
 
 /* ipam-watcher pauses a pool while it syncs; then thousands of VIPs wait for no longer than that takes. */
@@ -256,18 +369,17 @@ static bool only_waits_for_pause(const struct vip *vip, const json_t *patch)
     const char *paused = ipam_reason_name(IPAM_REASON_POOL_PAUSED);
     bool waits = false;
     for (int i = 0; i < FAMILIES; i++) {
-        const struct claim *claim = vip->claims[i];
-        if (json_object_get(patch, fields[i]) || (claim && !is_bound(claim) && strcmp(claim->reason, paused) != 0))
+        if (json_object_get(patch, fields[i]) ||
+            (is_waiting(vip->claims[i]) && strcmp(vip->claims[i]->reason, paused) != 0))
             return false;
-        waits = waits || (claim && !is_bound(claim));
+        waits = waits || is_waiting(vip->claims[i]);
     }
     return waits;
 }
 
-/* ---- What a user should see ---------------------------------------------------------------------------------------- */
-
-static void add_events(const struct vip *vip, const struct condition *bound, struct status_update *ret)
+static void add_events(const struct vip *vip, struct status_update *ret)
 {
+    const struct condition *bound = &vip->conditions[BOUND];
     bool moved = false;
     for (int i = 0; i < FAMILIES; i++) {
         bool gone = vip->ours[i] && strcmp(vip->shown[i], vip->given[i]) != 0;
@@ -276,6 +388,8 @@ static void add_events(const struct vip *vip, const struct condition *bound, str
             status_event_add(ret, false, "AddressReleased",
                              arena_printf(vip->arena, "Address %s is no longer this VIP's", vip->shown[i]));
     }
+    if (!bound->type)
+        return;
     const char *status = json_string_value(json_object_get(vip->bound, "status"));
     const char *reason = json_string_value(json_object_get(vip->bound, "reason"));
     bool turned = !status || strcmp(status, bound->status) != 0 || !reason || strcmp(reason, bound->reason) != 0;
@@ -283,25 +397,44 @@ static void add_events(const struct vip *vip, const struct condition *bound, str
         status_event_add(ret, strcmp(bound->status, "True") != 0, bound->reason, bound->message);
 }
 
-void vip_status(const json_t *object, const struct claims *claims, int64_t now, struct arena *arena,
-                struct status_update *ret)
+/* What is right and was written by another program is to be ours, or it could never be taken away. */
+static json_t *to_adopt(const struct vip *vip)
 {
-    struct vip vip = {
-        .name = status_text(object, "metadata", "name"), .uid = status_text(object, "metadata", "uid"), .arena = arena};
-    struct condition bound;
+    bool foreign = false;
+    json_t *adopt = json_object();
+    for (int i = 0; i < FAMILIES; i++) {
+        if (!is_bound(vip->claims[i]))
+            continue;
+        foreign = foreign || (strcmp(vip->shown[i], vip->given[i]) == 0 && !vip->ours[i]);
+        json_object_set_new(adopt, fields[i], status_string(vip->given[i]));
+    }
+    if (foreign)
+        return adopt;
+    json_decref(adopt);
+    return NULL;
+}
+
+void vip_status(const struct vip_facts *facts, struct arena *arena, struct status_update *ret)
+{
+    struct vip vip = {.name = status_text(facts->object, "metadata", "name"),
+                      .uid = status_text(facts->object, "metadata", "uid"),
+                      .arena = arena};
     *ret = (struct status_update){.status = NULL};
-    read_status(&vip, object);
+    read_status(&vip, facts->object);
+    if (vip_read(facts->object, &vip.wish, &vip.unreadable) == 0)
+        vip.unreadable.reason = IPAM_REASON_NONE;
     for (int i = 0; i < FAMILIES; i++)
-        vip.claims[i] = claim_for(&vip, claims, families[i]);
-    if (vip.claims[0] || vip.claims[1])
-        decide_claimed(&vip, claims, &bound);
-    else if (!decide_unclaimed(&vip, claims, &bound))
-        return;
+        vip.claims[i] = claim_for(&vip, facts->claims, families[i]);
+    decide(&vip, facts, ret);
+    if (facts->leaves)
+        decide_leaving(&vip);
+    else
+        ret->adopt = to_adopt(&vip);
     for (int i = 0; i < FAMILIES; i++)
         status_set(ret, vip.status, fields[i], *vip.given[i] ? status_string(vip.given[i]) : json_null());
     status_set(ret, vip.status, "conditions",
-               status_conditions(json_object_get(vip.status, "conditions"), &bound, 1, now));
+               status_conditions(json_object_get(vip.status, "conditions"), vip.conditions, 2, facts->now));
     if (ret->status)
-        add_events(&vip, &bound, ret);
+        add_events(&vip, ret);
     ret->passes = ret->status && only_waits_for_pause(&vip, ret->status);
 }

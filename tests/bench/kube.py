@@ -107,7 +107,7 @@ class Metrics:
         return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
 
 
-WRITTEN = 'ipam_status_turns_total{kind="ProxyVIP",outcome="written"}'
+WRITTEN = 'ipam_status_passes_total{kind="ProxyVIP",outcome="written"}'
 KNOWN = 'ipam_status_objects{kind="ProxyVIP"}'
 LEFT = ('ipam_status_dirty{kind="ProxyVIP"}', 'ipam_status_dirty{kind="ProxyIPPool"}', "ipam_status_in_flight")
 

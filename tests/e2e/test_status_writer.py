@@ -349,7 +349,7 @@ def test_metrics_count_what_was_done(kube, daemon, status_writers):
             connection.request("GET", path)
             return connection.getresponse().read().decode()
 
-    wait_for(lambda: 'ipam_status_turns_total{kind="ProxyVIP",outcome="written"} 1\n' in page("/metrics"), "one was written",
+    wait_for(lambda: 'ipam_status_passes_total{kind="ProxyVIP",outcome="written"} 1\n' in page("/metrics"), "one was written",
              show=lambda _: page("/metrics"))
     assert 'ipam_status_objects{kind="ProxyIPPool"} 1\n' in page("/metrics")
     for number in range(60):

@@ -69,11 +69,18 @@ void give(struct fixture *fixture, const char *owner, const char *uid, const cha
 void let_wait(struct fixture *fixture, const char *owner, const char *pool, enum ipam_family family, const char *reason,
               const char *message)
 {
+    let_wait_naming(fixture, owner, pool, family, "", reason, message);
+}
+
+void let_wait_naming(struct fixture *fixture, const char *owner, const char *pool, enum ipam_family family,
+                     const char *address, const char *reason, const char *message)
+{
     struct parts parts;
     make_claim(&parts, owner, family);
     parts.claim.id = ++fixture->id;
     parts.claim.state = IPAM__V1__CLAIM_STATE__WAITING;
     parts.claim.pool = (char *)(uintptr_t)pool;
+    parts.claim.requested_address = (char *)(uintptr_t)address;
     parts.claim.reason = (char *)(uintptr_t)reason;
     parts.claim.message = (char *)(uintptr_t)message;
     claims_apply(fixture->claims, &parts.claim, nobody, NULL);
@@ -130,7 +137,37 @@ json_t *object_of(const char *name, const char *spec, const char *status)
     return object;
 }
 
-void merge(json_t *object, const json_t *patch, const char *pruned)
+/* The fields of .status that a manager wrote last; made if there is none. */
+static json_t *managed_by(json_t *object, const char *manager)
+{
+    json_t *metadata = json_object_get(object, "metadata"), *list = json_object_get(metadata, "managedFields"), *entry;
+    size_t i;
+    if (!list)
+        json_object_set_new(metadata, "managedFields", list = json_array());
+    json_array_foreach(list, i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "manager"));
+        if (name && strcmp(name, manager) == 0)
+            return (json_t *)(uintptr_t)status_get(entry, "fieldsV1", "f:status");
+    }
+    entry = json_pack("{s:s, s:{s:{}}}", "manager", manager, "fieldsV1", "f:status");
+    json_array_append_new(list, entry);
+    return (json_t *)(uintptr_t)status_get(entry, "fieldsV1", "f:status");
+}
+
+static void note_manager(json_t *object, const char *manager, const char *field, bool there)
+{
+    char key[80];
+    json_t *entry;
+    size_t i;
+    snprintf(key, sizeof(key), "f:%s", field);
+    json_array_foreach((json_t *)(uintptr_t)status_get(object, "metadata", "managedFields"), i, entry)
+        json_object_del((json_t *)(uintptr_t)status_get(entry, "fieldsV1", "f:status"), key);
+    if (there)
+        json_object_set_new(managed_by(object, manager), key, json_object());
+}
+
+void merge_as(json_t *object, const char *manager, const json_t *patch, const char *pruned)
 {
     json_t *status = json_object_get(object, "status"), *value;
     const char *field;
@@ -142,11 +179,20 @@ void merge(json_t *object, const json_t *patch, const char *pruned)
     json_object_foreach((json_t *)(uintptr_t)patch, field, value)
     {
         snprintf(word, sizeof(word), "%s,", field);
+        bool kept = !json_is_null(value) && (!pruned || !strstr(pruned, word));
         if (json_is_null(value))
             json_object_del(status, field);
-        else if (!pruned || !strstr(pruned, word))
+        if (kept && json_equal(json_object_get(status, field), value))
+            continue;
+        if (kept)
             json_object_set_new(status, field, json_deep_copy(value));
+        note_manager(object, manager, field, kept);
     }
+}
+
+void merge(json_t *object, const json_t *patch, const char *pruned)
+{
+    merge_as(object, STATUS_MANAGER, patch, pruned);
 }
 
 const char *message_of(const json_t *object, const char *type)

@@ -22,6 +22,8 @@ int fixture_teardown(void **state);
 void give(struct fixture *fixture, const char *owner, const char *uid, const char *pool, const char *address);
 void let_wait(struct fixture *fixture, const char *owner, const char *pool, enum ipam_family family, const char *reason,
               const char *message);
+void let_wait_naming(struct fixture *fixture, const char *owner, const char *pool, enum ipam_family family,
+                     const char *address, const char *reason, const char *message);
 /* For this very address, with its owner's other family if `dual`; `message` is what ipamd recorded. */
 void let_wait_for(struct fixture *fixture, const char *owner, const char *address, bool dual, const char *message);
 void give_back(struct fixture *fixture, const char *owner, enum ipam_family family);
@@ -30,8 +32,10 @@ void give_back(struct fixture *fixture, const char *owner, enum ipam_family fami
 json_t *json_of(const char *text);
 /* The object of a kind with uid "u-NAME", generation 1, spec and status as given; NULL: none. */
 json_t *object_of(const char *name, const char *spec, const char *status);
-/* As an API server does it: merges the patch into .status, but drops fields that are in `pruned` (comma after each). */
-void merge(json_t *object, const json_t *patch, const char *pruned);
+/* As an API server does it: merges the patch into .status, but drops fields that are in `pruned` (comma after each), and notes
+ * in managedFields who wrote what. */
+void merge(json_t *object, const json_t *patch, const char *pruned); /* by the status-writer */
+void merge_as(json_t *object, const char *manager, const json_t *patch, const char *pruned);
 const char *message_of(const json_t *object, const char *type); /* of a condition */
 void assert_status(const json_t *object, const char *expected); /* as json_of */
 

@@ -183,11 +183,67 @@ static void rejected_edit_says_what_stays_in_force(void **state)
     parts.pool.reason = (char *)(uintptr_t) "INVALID_POOL_SPEC";
     parts.pool.message = (char *)(uintptr_t) "invalid pool spec: x";
     parts.pool.rejected_spec = &rejected;
-    json_t *object = written(*state, &parts);
+    json_t *object = object_of("p", NULL, NULL);
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    write_pool(*state, object, &parts, NULL);
     assert_condition(object, "Ready", "False", "InvalidPoolSpec",
-                     "invalid pool spec: x; write the field as the message shows. Until then the specification before "
+                     "invalid pool spec: x. Until then the specification before "
                      "stays in force, with 254 available addresses");
     assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 2);
+    json_decref(object);
+}
+
+/* Its uid is that of the spec that is remembered, not of the one before. */
+static void pool_created_again_with_a_refused_spec_says_why(void **state)
+{
+    struct pool_parts parts;
+    Ipam__V1__PoolSpec rejected = IPAM__V1__POOL_SPEC__INIT;
+    make_pool(&parts, "p", "10.0.0.0/24", 0, 0);
+    parts.spec.uid = (char *)(uintptr_t) "u-old";
+    parts.spec.generation = 7;
+    rejected.uid = (char *)(uintptr_t) "u-p";
+    rejected.generation = 1;
+    parts.pool.state = IPAM__V1__POOL_STATE__REJECTED;
+    parts.pool.reason = (char *)(uintptr_t) "INVALID_POOL_SPEC";
+    parts.pool.message = (char *)(uintptr_t) "invalid pool spec: x";
+    parts.pool.rejected_spec = &rejected;
+    json_t *object = written(*state, &parts);
+    assert_condition(object, "Ready", "False", "InvalidPoolSpec", "invalid pool spec: x");
+    assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 1);
+    json_decref(object);
+}
+
+/* A deletion raises the generation, and ipamd is given no spec of it any more. */
+static void pool_that_is_being_deleted_has_observed_its_deletion(void **state)
+{
+    struct pool_parts parts;
+    json_t *object = object_of("p", NULL, NULL), *metadata = json_object_get(object, "metadata");
+    make_pool(&parts, "p", "10.0.0.0/24", 2, 252);
+    parts.spec.generation = 1;
+    parts.pool.state = IPAM__V1__POOL_STATE__DRAINING;
+    json_object_set_new(metadata, "generation", json_integer(2));
+    json_object_set_new(metadata, "deletionTimestamp", json_string("2024-01-15T10:30:00Z"));
+    write_pool(*state, object, &parts, NULL);
+    assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 2);
+    const json_t *ready = status_condition(status_get(object, "status", "conditions"), "Ready");
+    assert_int_equal(json_integer_value(json_object_get(ready, "observedGeneration")), 2);
+    json_decref(object);
+}
+
+/* After a restore of etcd, what the status says is not that the object's spec is in force. */
+static void pool_whose_object_has_gone_back_is_not_ready_and_not_observed(void **state)
+{
+    struct pool_parts parts;
+    json_t *object = object_of("p", NULL, "{'observedGeneration': 3}");
+    make_pool(&parts, "p", "10.0.0.0/24", 2, 252);
+    parts.spec.generation = 3;
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    write_pool(*state, object, &parts, NULL);
+    assert_int_equal(json_integer_value(status_get(object, "status", "observedGeneration")), 1);
+    assert_condition(
+        object, "Ready", "False", "StaleGeneration",
+        "stale generation: ipamd has generation 3 of the pool, and the object is at 2, as after a restore of the "
+        "cluster; its specification is not in force until ipam-watcher has applied it anew");
     json_decref(object);
 }
 
@@ -424,6 +480,9 @@ int main(void)
         TEST(pool_without_free_addresses_of_one_family_says_which),
         TEST(rejected_pool_has_the_reason_and_lists_nobody_elses_claims),
         TEST(rejected_edit_says_what_stays_in_force),
+        TEST(pool_created_again_with_a_refused_spec_says_why),
+        TEST(pool_that_is_being_deleted_has_observed_its_deletion),
+        TEST(pool_whose_object_has_gone_back_is_not_ready_and_not_observed),
         TEST(draining_pool_is_terminating),
         TEST(orphans_are_named_and_not_listed),
         TEST(orphans_of_a_dual_vip_are_one_owner_and_two_claims),

@@ -33,7 +33,7 @@ static struct object *take(struct objects *objects, const char *name, const char
 {
     json_t *json = json_pack("{s:{s:s, s:s, s:s}, s:{s:s}, s:{s:s, s:[{s:s, s:s}]}}", "metadata", "name", name, "uid",
                              uid, "resourceVersion", version, "spec", "mode", "BGP", "status", "allocatedAddress",
-                             address, "conditions", "type", "Bound", "message", address);
+                             address, "conditions", "type", "Bound", "status", "True");
     struct object *object = objects_take(objects, OBJECT_VIP, json, no_older);
     json_decref(json);
     return object;
@@ -62,10 +62,10 @@ static void the_same_version_is_no_news_and_an_older_one_only_if_wanted(void **s
 static void another_uid_is_another_object(void **state)
 {
     struct object *object = take(*state, "a", "u1", "9", "10.0.0.1/32", false);
-    object->strikes = 7;
-    object->last_write = 1;
+    object->history.strikes = 7;
+    object->history.last_write = 1;
     assert_ptr_equal(take(*state, "a", "u2", "3", "10.0.0.1/32", true), object);
-    assert_int_equal(object->strikes + object->last_write, 0);
+    assert_int_equal(object->history.strikes + object->history.last_write, 0);
 }
 
 static void only_what_matters_is_kept(void **state)
@@ -139,7 +139,7 @@ static void the_index_of_addresses_is_right_whatever_happens(void **state)
     }
 }
 
-static void turns_come_by_time_and_then_in_order(void **state)
+static void passes_come_by_time_and_then_in_order(void **state)
 {
     struct object *a = take(*state, "a", "u", "1", "x", false), *b = take(*state, "b", "u", "1", "x", false),
                   *c = take(*state, "c", "u", "1", "x", false);
@@ -156,6 +156,70 @@ static void turns_come_by_time_and_then_in_order(void **state)
     objects_remove(*state, c);
     objects_remove(*state, a);
     assert_null(objects_due(*state, OBJECT_VIP));
+}
+
+static void a_recheck_is_nothing_to_do_and_gives_way_to_what_is(void **state)
+{
+    struct object *a = take(*state, "a", "u", "1", "x", false);
+    objects_queue_recheck(*state, a, 20);
+    assert_ptr_equal(objects_due(*state, OBJECT_VIP), a);
+    assert_int_equal(objects_queued(*state, OBJECT_VIP), 0);
+    objects_queue(*state, a, 30);
+    assert_int_equal(a->due, 20);
+    assert_int_equal(objects_queued(*state, OBJECT_VIP), 1);
+    objects_queue_recheck(*state, a, 1);
+    assert_int_equal(a->due, 20);
+    objects_unqueue(*state, a);
+    objects_queue_recheck(*state, a, 20);
+    objects_queue(*state, a, 10);
+    assert_int_equal(a->due, 10);
+    objects_unqueue(*state, a);
+    assert_int_equal(objects_queued(*state, OBJECT_VIP), 0);
+}
+
+/* An edit of the spec, and what others write, is no undoing of what we wrote. */
+static void the_digest_is_of_our_part_of_a_status_only(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "{'spec': {'ports': [81]}, 'status': {'activeNode': 'n', 'conditions': [{'type': 'Announced'}, {'type': "
+        "'Bound', "
+        "'status': 'True'}], 'allocatedAddress': '10.0.0.1/32'}}",
+        "{'metadata': {'generation': 7}, 'status': {'allocatedAddress': '10.0.0.1/32', 'conditions': [{'status': "
+        "'True', "
+        "'type': 'Bound'}]}}",
+    };
+    static const char *const others[] = {
+        "{'status': {'conditions': [{'status': 'True', 'type': 'Bound'}]}}",
+        "{'status': {'allocatedAddress': '10.0.0.1/32', 'conditions': []}}",
+        "{'status': {'allocatedAddress': '10.0.0.2/32', 'conditions': [{'status': 'True', 'type': 'Bound'}]}}",
+        "{}",
+    };
+    json_t *first = json_of(same[0]), *second = json_of(same[1]);
+    assert_true(objects_digest(OBJECT_VIP, first) == objects_digest(OBJECT_VIP, second));
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        json_t *other = json_of(others[i]);
+        assert_true(objects_digest(OBJECT_VIP, first) != objects_digest(OBJECT_VIP, other));
+        json_decref(other);
+    }
+    json_decref(first);
+    json_decref(second);
+}
+
+static void only_our_names_of_managed_fields_are_kept(void **state)
+{
+    json_t *json =
+        json_of("{'metadata': {'name': 'a', 'uid': 'u', 'resourceVersion': '1', 'managedFields': [{'manager': "
+                "'kubectl', 'fieldsV1': {'f:spec': {'f:secret': {}}}}, {'manager': 'ipam-status-writer', "
+                "'time': 'now', 'fieldsV1': {'f:status': {'f:allocatedAddress': {'deep': 1}}}}]}}");
+    struct object *object = objects_take(*state, OBJECT_VIP, json, false);
+    json_decref(json);
+    json_t *seen = json_of(object->seen);
+    assert_int_equal(status_manager_of(seen, "allocatedAddress"), STATUS_MANAGER_OURS);
+    assert_int_equal(status_manager_of(seen, "conditions"), STATUS_MANAGER_OTHER);
+    assert_null(strstr(object->seen, "secret"));
+    assert_null(strstr(object->seen, "deep"));
+    json_decref(seen);
 }
 
 static void each_kind_is_walked_by_itself(void **state)
@@ -211,7 +275,10 @@ int main(void)
         TEST(an_address_is_found_in_the_other_status_that_shows_it),
         TEST(an_address_on_its_way_counts_until_the_outcome_is_known),
         TEST(the_index_of_addresses_is_right_whatever_happens),
-        TEST(turns_come_by_time_and_then_in_order),
+        TEST(passes_come_by_time_and_then_in_order),
+        TEST(a_recheck_is_nothing_to_do_and_gives_way_to_what_is),
+        TEST(the_digest_is_of_our_part_of_a_status_only),
+        TEST(only_our_names_of_managed_fields_are_kept),
         TEST(each_kind_is_walked_by_itself),
         cmocka_unit_test(the_end_of_an_earlier_claim_is_not_that_of_its_successor),
     };

@@ -21,11 +21,19 @@
 
 /* ---- Helpers ------------------------------------------------------------------------------------------------------- */
 
+static void work_out(struct fixture *fixture, const json_t *object, const struct vip_answer *answer, bool leaves,
+                     struct status_update *ret)
+{
+    struct vip_facts facts = {
+        .object = object, .claims = fixture->claims, .answer = answer, .leaves = leaves, .now = NOW};
+    vip_status(&facts, &fixture->arena, ret);
+}
+
 /* Brings the object up to date and returns how many events that gave; -1: nothing was to be written. */
 static int write_vip(struct fixture *fixture, json_t *object)
 {
     struct status_update update;
-    vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+    work_out(fixture, object, NULL, false, &update);
     int events = update.status ? (int)update.n_events : -1;
     if (update.status)
         merge(object, update.status, NULL);
@@ -128,7 +136,7 @@ static void only_a_pause_may_be_told_later_and_only_when_no_address_goes(void **
         if (cases[i].ipv6_reason)
             let_wait(*state, name, "main-vip-pool", IPAM_IPV6, cases[i].ipv6_reason, "waits");
         struct fixture *fixture = *state;
-        vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+        work_out(fixture, object, NULL, false, &update);
         assert_non_null(update.status);
         assert_int_equal(update.passes, cases[i].passes);
         status_update_done(&update);
@@ -210,7 +218,7 @@ events_outlive_the_claim(void **state) /* they are shown after the write, and th
     const char *message = "pool not found: there is no pool main; apply it first, or name another";
     json_t *object = object_of("a", AUTO, NULL);
     let_wait(fixture, "a", "main", IPAM_IPV4, "POOL_NOT_FOUND", message);
-    vip_status(object, fixture->claims, NOW, &fixture->arena, &update);
+    work_out(fixture, object, NULL, false, &update);
     assert_int_equal(update.n_events, 1);
     assert_ptr_not_equal(update.events[0].message, claims_of(fixture->claims, "ProxyVIP", "a", IPAM_IPV4)->message);
     give_back(fixture, "a", IPAM_IPV4);
@@ -310,21 +318,65 @@ static void address_that_another_owner_holds_goes_even_without_a_claim(void **st
     json_decref(object);
 }
 
+/* Whose it is stands in managedFields; what the message says is for people. */
 static void address_that_is_not_ours_is_never_cleared(void **state)
 {
-    static const char *const statuses[] = {
-        "{'allocatedAddress': '10.200.0.1/32'}",
-        BOUND("10.200.0.1/32", "Address 110.200.0.1/32 allocated from pool x"),
-        "{'allocatedAddress': '10.200.0.1/32', 'conditions': [{'type': 'Bound', 'status': 'True', 'message': 7}]}",
+    static const char *const managed[] = {
+        NULL, /* and Bound is not True */
+        "[{'manager': 'ipam-status-writer', 'fieldsV1': {'f:status': {'f:conditions': {}}}}]",
+        "[{'manager': 'kubectl', 'fieldsV1': {'f:status': {'f:allocatedAddress': {}}}}, 7, {}, {'manager': "
+        "'ipam-status-writer', 'fieldsV1': {'f:status': {'f:allocatedIPv6Address': {}}}}]",
     };
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
-        json_t *object = object_of("a", AUTO, statuses[i]);
+    for (size_t i = 0; i < sizeof(managed) / sizeof(*managed); i++) {
+        json_t *object = object_of("a", AUTO, managed[i] ? BOUND_1 : "{'allocatedAddress': '10.200.0.1/32'}");
+        if (managed[i])
+            json_object_set_new(json_object_get(object, "metadata"), "managedFields", json_of(managed[i]));
         let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_PAUSED", "pool paused: …; …");
         write_vip(*state, object);
         assert_string_equal(status_text(object, "status", "allocatedAddress"), "10.200.0.1/32");
         assert_int_equal(write_vip(*state, object), -1);
         json_decref(object);
     }
+}
+
+static void address_is_ours_by_managed_fields_whatever_the_message_says(void **state)
+{
+    json_t *object = object_of("a", AUTO, BOUND("10.200.0.1/32", "Adresse zugeteilt"));
+    json_object_set_new(json_object_get(object, "metadata"), "managedFields",
+                        json_of("[{'manager': 'ipam-status-writer', 'fieldsV1': {'f:status': {'f:allocatedAddress': "
+                                "{}, 'f:conditions': {}}}}]"));
+    struct ipam_addr shown[2];
+    vip_status_shown(object, shown);
+    assert_int_equal(shown[0].family, IPAM_IPV4);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_NOT_FOUND", "pool not found: …; …");
+    write_vip(*state, object);
+    assert_null(status_get(object, "status", "allocatedAddress"));
+    json_decref(object);
+}
+
+/* A status that was put back from a backup: nothing in managedFields says that we wrote it. */
+static void address_of_a_restored_status_is_ours_and_is_adopted_after_our_first_write(void **state)
+{
+    struct fixture *fixture = *state;
+    struct status_update update;
+    json_t *object = object_of("a", AUTO, NULL), *status = json_of(BOUND_1);
+    struct ipam_addr shown[2];
+    merge_as(object, "velero", status, NULL);
+    vip_status_shown(object, shown);
+    assert_int_equal(shown[0].family, IPAM_IPV4);
+    give(fixture, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    work_out(fixture, object, NULL, false, &update);
+    assert_null(update.status);
+    assert_null(update.adopt);
+    status_update_done(&update);
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    assert_int_equal(write_vip(fixture, object), 0); /* its conditions are ours by now, its address is velero's yet */
+    work_out(fixture, object, NULL, false, &update);
+    assert_null(update.status);
+    assert_string_equal(json_string_value(json_object_get(update.adopt, "allocatedAddress")), "10.200.0.1/32");
+    status_update_done(&update);
+    json_decref(status);
+    json_decref(object);
 }
 
 static void claim_of_an_earlier_object_does_not_count_one_without_uid_does(void **state)
@@ -360,6 +412,204 @@ static void generation_is_observed_once_the_claim_is_on_its_terms(void **state)
     json_decref(object);
 }
 
+/* ---- Tests: refusals ------------------------------------------------------------------------------------------------ */
+
+static const struct vip_answer in_use = {VIP_REFUSED, "ADDRESS_IN_USE",
+                                         "address in use: 10.200.0.9 is held by ProxyVIP/b"};
+
+static int64_t generation_of(const json_t *object, const char *type)
+{
+    const json_t *condition = status_condition(status_get(object, "status", "conditions"), type);
+    return json_integer_value(json_object_get(condition, "observedGeneration"));
+}
+
+static const char *reason_of(const json_t *object, const char *type)
+{
+    const json_t *condition = status_condition(status_get(object, "status", "conditions"), type);
+    const char *reason = json_string_value(json_object_get(condition, "reason"));
+    return reason ? reason : "";
+}
+
+static json_t *edited(const char *spec, const char *status)
+{
+    json_t *object = object_of("a", spec, status);
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    return object;
+}
+
+static void answer_with(struct fixture *fixture, json_t *object, const struct vip_answer *answer)
+{
+    struct status_update update;
+    work_out(fixture, object, answer, false, &update);
+    if (update.status)
+        merge(object, update.status, NULL);
+    status_update_done(&update);
+}
+
+static void a_refused_edit_stands_beside_the_address_that_is_kept_and_goes_with_it(void **state)
+{
+    json_t *object = edited("{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.9'}", BOUND_1);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    answer_with(*state, object, &in_use);
+    assert_string_equal(reason_of(object, "Bound"), "AddressAllocated");
+    assert_int_equal(generation_of(object, "Bound"), 1);
+    assert_string_equal(reason_of(object, "SpecAccepted"), "AddressInUse");
+    assert_int_equal(generation_of(object, "SpecAccepted"), 2);
+    assert_string_equal(
+        message_of(object, "SpecAccepted"),
+        "address in use: 10.200.0.9 is held by ProxyVIP/b; ask for another address, or release it first. "
+        "Address 10.200.0.1/32 is kept");
+    assert_int_equal(write_vip(*state, object), -1); /* not asked: it stays */
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.9/32");
+    write_vip(*state, object);
+    assert_null(status_condition(status_get(object, "status", "conditions"), "SpecAccepted"));
+    assert_int_equal(generation_of(object, "Bound"), 2);
+    json_decref(object);
+}
+
+static void a_refusal_of_a_vip_without_address_stands_in_bound(void **state)
+{
+    static const struct vip_answer limit = {VIP_REFUSED, "LIMIT_EXCEEDED", "limit exceeded: …"};
+    json_t *object = object_of("a", AUTO, NULL);
+    answer_with(*state, object, &limit);
+    assert_string_equal(reason_of(object, "Bound"), "LimitExceeded");
+    assert_int_equal(generation_of(object, "Bound"), 1);
+    assert_null(status_condition(status_get(object, "status", "conditions"), "SpecAccepted"));
+    json_decref(object);
+}
+
+static void a_waiting_vip_that_is_edited_to_something_refused_says_so(void **state)
+{
+    static const struct vip_answer invalid = {VIP_REFUSED, "INVALID_REQUEST",
+                                              "neither a pool nor an ipv6 address is given"};
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "POOL_EXHAUSTED", "pool exhausted: …");
+    write_vip(*state, object);
+    json_object_set_new(object, "spec", json_of("{'addressFamily': 'dual', 'address': '10.99.0.5'}"));
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    assert_int_equal(write_vip(*state, object), -1);
+    answer_with(*state, object, &invalid);
+    assert_string_equal(reason_of(object, "Bound"), "InvalidRequest");
+    assert_int_equal(generation_of(object, "Bound"), 2);
+    json_decref(object);
+}
+
+static void a_spec_that_ipamd_may_not_be_asked_about_is_told_as_not_applied_and_one_that_it_accepts_is_not(void **state)
+{
+    static const struct vip_answer may_not = {VIP_MAY_NOT_ASK, "", ""}, accepted = {VIP_ACCEPTED, "", ""};
+    json_t *object = edited("{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.9'}", BOUND_1);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    answer_with(*state, object, &may_not);
+    const json_t *condition = status_condition(status_get(object, "status", "conditions"), "SpecAccepted");
+    assert_string_equal(json_string_value(json_object_get(condition, "status")), "Unknown");
+    assert_string_equal(reason_of(object, "SpecAccepted"), "NotApplied");
+    answer_with(*state, object, &accepted);
+    assert_null(status_condition(status_get(object, "status", "conditions"), "SpecAccepted"));
+    assert_string_equal(reason_of(object, "Bound"), "AddressAllocated");
+    assert_int_equal(generation_of(object, "Bound"), 1);
+    json_decref(object);
+}
+
+static void a_spec_that_can_not_be_read_is_told_with_and_without_an_address(void **state)
+{
+    json_t *object = edited("{'poolRef': {'name': 7}}", BOUND_1), *other = object_of("b", "{'address': 7}", NULL);
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    write_vip(*state, object);
+    assert_string_equal(reason_of(object, "SpecAccepted"), "InvalidSpec");
+    assert_string_equal(message_of(object, "SpecAccepted"),
+                        "spec.poolRef.name can't be used: write a string. Address 10.200.0.1/32 is kept");
+    assert_string_equal(reason_of(object, "Bound"), "AddressAllocated");
+    assert_int_equal(write_vip(*state, object), -1);
+    write_vip(*state, other);
+    assert_string_equal(reason_of(other, "Bound"), "InvalidSpec");
+    assert_int_equal(generation_of(other, "Bound"), 1);
+    json_decref(object);
+    json_decref(other);
+}
+
+static void a_vip_that_never_asked_for_anything_says_so(void **state)
+{
+    json_t *object = object_of("a", "{'mode': 'BGP'}", NULL);
+    assert_writes(
+        *state, object,
+        "{'conditions': [{'type': 'Bound', 'status': 'False', 'reason': 'NoAddressRequested', 'message': 'the VIP "
+        "asks for no address; set spec.poolRef.name, spec.address or spec.ipv6Address', 'lastTransitionTime': "
+        "'2024-01-15T10:30:00Z', 'observedGeneration': 1}]}");
+    json_decref(object);
+}
+
+static void a_waiting_vip_that_asks_for_nothing_any_more_says_so_once_its_claim_is_gone(void **state)
+{
+    json_t *object = object_of("a", AUTO, NULL);
+    let_wait(*state, "a", "main-vip-pool", IPAM_IPV4, "ADDRESS_NOT_IN_POOL", "address not in pool: …; …");
+    write_vip(*state, object);
+    json_object_set_new(object, "spec", json_of("{'mode': 'BGP'}"));
+    json_object_set_new(json_object_get(object, "metadata"), "generation", json_integer(2));
+    write_vip(*state, object);
+    give_back(*state, "a", IPAM_IPV4);
+    write_vip(*state, object);
+    assert_string_equal(reason_of(object, "Bound"), "NoAddressRequested");
+    assert_int_equal(generation_of(object, "Bound"), 2);
+    json_decref(object);
+}
+
+/* Whatever the text is, it is what the claim of the family that is asked for was asked with. */
+static void generation_is_observed_for_an_address_of_the_wrong_family_and_for_half_a_move(void **state)
+{
+    static const struct {
+        const char *spec, *requested;
+        enum ipam_family family;
+    } cases[] = {
+        {"{'poolRef': {'name': 'p'}, 'address': '2001:db8::5'}", "2001:db8::5", IPAM_IPV4},
+        {"{'poolRef': {'name': 'p'}, 'address': '::::'}", "::::", IPAM_IPV4},
+        {"{'poolRef': {'name': 'p'}, 'addressFamily': 'ipv6', 'address': '10.20.0.5'}", "10.20.0.5", IPAM_IPV6},
+        {"{'poolRef': {'name': 'p'}, 'addressFamily': 'ipv6'}", "",
+         IPAM_IPV6}, /* and it keeps an IPv4 address as long */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const char name[] = {(char)('a' + i), '\0'};
+        char uid[8];
+        json_t *object = object_of(name, cases[i].spec, NULL);
+        snprintf(uid, sizeof(uid), "u-%s", name);
+        if (!*cases[i].requested)
+            give(*state, name, uid, "p", "10.0.0.1/32");
+        let_wait_naming(*state, name, "p", cases[i].family, cases[i].requested, "INVALID_ADDRESS",
+                        "invalid address: …");
+        write_vip(*state, object);
+        assert_int_equal(generation_of(object, "Bound"), 1);
+        json_decref(object);
+    }
+}
+
+static void what_is_not_on_the_terms_of_the_spec_is_unsettled_and_nothing_else(void **state)
+{
+    static const struct {
+        const char *spec;
+        bool unsettled;
+    } cases[] = {
+        {AUTO, false},
+        {"{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.1'}", false},
+        {"{'poolRef': {'name': 'main-vip-pool'}, 'address': '10.200.0.2'}", true},
+        {"{'poolRef': {'name': 'other'}}", true},
+        {DUAL, true},
+        {"{'mode': 'BGP'}", false},
+        {"{'address': 7}", false},
+    };
+    give(*state, "a", "u-a", "main-vip-pool", "10.200.0.1/32");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct status_update update;
+        json_t *object = object_of("a", cases[i].spec, NULL), *new = object_of("new", cases[i].spec, NULL);
+        work_out(*state, object, NULL, false, &update);
+        assert_int_equal(update.unsettled, cases[i].unsettled);
+        status_update_done(&update);
+        work_out(*state, new, NULL, false, &update);
+        assert_int_equal(update.unsettled, strstr(cases[i].spec, "poolRef") != NULL);
+        status_update_done(&update);
+        json_decref(object);
+        json_decref(new);
+    }
+}
+
 static void objects_of_any_shape_do_no_harm(void **state)
 {
     static const char *const objects[] = {
@@ -380,7 +630,7 @@ static void objects_of_any_shape_do_no_harm(void **state)
         json_t *object = json_of(objects[i]);
         struct status_update update;
         struct ipam_addr shown[2];
-        vip_status(object, ((struct fixture *)*state)->claims, NOW, &((struct fixture *)*state)->arena, &update);
+        work_out(*state, object, NULL, false, &update);
         status_update_done(&update);
         vip_status_shown(object, shown);
         assert_int_equal(shown[0].family, IPAM_FAMILY_NONE);
@@ -462,8 +712,19 @@ int main(void)
         TEST(vip_that_asks_for_nothing_loses_the_address),
         TEST(address_that_another_owner_holds_goes_even_without_a_claim),
         TEST(address_that_is_not_ours_is_never_cleared),
+        TEST(address_is_ours_by_managed_fields_whatever_the_message_says),
+        TEST(address_of_a_restored_status_is_ours_and_is_adopted_after_our_first_write),
         TEST(claim_of_an_earlier_object_does_not_count_one_without_uid_does),
         TEST(generation_is_observed_once_the_claim_is_on_its_terms),
+        TEST(a_refused_edit_stands_beside_the_address_that_is_kept_and_goes_with_it),
+        TEST(a_refusal_of_a_vip_without_address_stands_in_bound),
+        TEST(a_waiting_vip_that_is_edited_to_something_refused_says_so),
+        TEST(a_spec_that_ipamd_may_not_be_asked_about_is_told_as_not_applied_and_one_that_it_accepts_is_not),
+        TEST(a_spec_that_can_not_be_read_is_told_with_and_without_an_address),
+        TEST(a_vip_that_never_asked_for_anything_says_so),
+        TEST(a_waiting_vip_that_asks_for_nothing_any_more_says_so_once_its_claim_is_gone),
+        TEST(generation_is_observed_for_an_address_of_the_wrong_family_and_for_half_a_move),
+        TEST(what_is_not_on_the_terms_of_the_spec_is_unsettled_and_nothing_else),
         TEST(objects_of_any_shape_do_no_harm),
         TEST(odd_reasons_and_messages_are_good_conditions),
         TEST(any_status_is_right_after_one_write),
