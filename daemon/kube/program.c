@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "absence.h"
 #include "arena.h"
 #include "health.h"
 #include "lease.h"
@@ -20,6 +21,9 @@
 #define LOOK_MS  250  /* how often the connection to ipamd is looked at */
 #define GRACE_MS 1000 /* for connecting at the start */
 #define CHANNEL  "ipamd"
+
+#define LINES_MAX 10 /* about objects, in LINES_MS */
+#define LINES_MS  10000
 
 #define AT(field) offsetof(struct program_options, field)
 
@@ -84,7 +88,9 @@ struct program {
     bool wanted; /* it may act: there is no lease, or we hold it */
     bool stopping, connected, said_ready;
     uint64_t started_at, turns, troubles_begun;
-    int step; /* of the shut-down */
+    uint64_t lines_since; /* ms */
+    unsigned int lines;   /* about objects since then */
+    int step;             /* of the shut-down */
     int status;
 };
 
@@ -139,6 +145,34 @@ static void trouble_set(struct program *program, const char *what, const struct 
 void program_trouble(struct program *program, const char *what, const struct ipam_error *error)
 {
     trouble_set(program, what, error, false);
+}
+
+void program_watch_trouble(struct program *program, const char *what, const struct ipam_error *error)
+{
+    program_trouble(program, what, error);
+    if (error && program->shared->once && kube_error_is_absence(error))
+        program_finish(program, error);
+}
+
+/* Anybody who may write an object can have a line of it. */
+static bool line_take(struct program *program)
+{
+    uint64_t now = uv_now(&program->loop);
+    if (now - program->lines_since >= LINES_MS) {
+        program->lines_since = now;
+        program->lines = 0;
+    }
+    return program->lines++ < LINES_MAX;
+}
+
+void program_object_problem(struct program *program, const char *what, const char *name, const char *why)
+{
+    if (!line_take(program))
+        return;
+    if (why)
+        log_warning("%s %s can't be read whole, so it is left as it is: %s", what, name, why);
+    else
+        log_info("%s %s can be read again", what, name);
 }
 
 /* Those of a turn end with it: the next one finds its own. */

@@ -8,26 +8,37 @@
 #include "status.h"
 #include "vip_status.h"
 
-static const char *const metadata_keys[] = {"name", "uid", "generation", "resourceVersion", NULL};
-static const char *const vip_spec_keys[] = {"address", "ipv6Address", "addressFamily", "poolRef", NULL};
-static const char *const vip_status_keys[] = {"allocatedAddress", "allocatedIPv6Address", "conditions", NULL};
-static const char *const pool_spec_keys[] = {NULL};
-static const char *const pool_status_keys[] = {"capacity",
-                                               "allocated",
-                                               "available",
-                                               "cooling",
-                                               "excluded",
-                                               "orphaned",
-                                               "waiting",
-                                               "allocations",
-                                               "allocationsTruncated",
-                                               "observedGeneration",
-                                               "conditions",
-                                               NULL};
+/* All that is read of an object; nothing else of it comes. */
+static const struct kube_field metadata_fields[] = {KUBE_LEAF("name"), KUBE_LEAF("uid"), KUBE_LEAF("generation"),
+                                                    KUBE_LEAF("resourceVersion"), KUBE_END};
+static const struct kube_field vip_spec_fields[] = {KUBE_LEAF("address"), KUBE_LEAF("ipv6Address"),
+                                                    KUBE_LEAF("addressFamily"), KUBE_LEAF("poolRef"), KUBE_END};
+static const struct kube_field vip_status_fields[] = {KUBE_LEAF("allocatedAddress"), KUBE_LEAF("allocatedIPv6Address"),
+                                                      KUBE_LEAF("conditions"), KUBE_END};
+static const struct kube_field pool_spec_fields[] = {KUBE_END};
+static const struct kube_field pool_status_fields[] = {KUBE_LEAF("capacity"),
+                                                       KUBE_LEAF("allocated"),
+                                                       KUBE_LEAF("available"),
+                                                       KUBE_LEAF("cooling"),
+                                                       KUBE_LEAF("excluded"),
+                                                       KUBE_LEAF("orphaned"),
+                                                       KUBE_LEAF("waiting"),
+                                                       KUBE_LEAF("allocations"),
+                                                       KUBE_LEAF("allocationsTruncated"),
+                                                       KUBE_LEAF("observedGeneration"),
+                                                       KUBE_LEAF("conditions"),
+                                                       KUBE_END};
+
+static const struct kube_field vip_fields[] = {KUBE_TABLE("metadata", metadata_fields),
+                                               KUBE_TABLE("spec", vip_spec_fields),
+                                               KUBE_TABLE("status", vip_status_fields), KUBE_END};
+static const struct kube_field pool_fields[] = {KUBE_TABLE("metadata", metadata_fields),
+                                                KUBE_TABLE("spec", pool_spec_fields),
+                                                KUBE_TABLE("status", pool_status_fields), KUBE_END};
 
 const struct object_kind_info object_kinds[OBJECT_KINDS] = {
-    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_spec_keys, vip_status_keys},
-    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_spec_keys, pool_status_keys},
+    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_fields},
+    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_fields},
 };
 
 static int compare_names(const struct object *a, const struct object *b)
@@ -88,23 +99,17 @@ struct objects *objects_free(struct objects *objects)
 
 /* ---- The part of an object that matters ---------------------------------------------------------------------------- */
 
-static json_t *pick(const json_t *from, const char *const *keys)
+static json_t *trim(const json_t *json, const struct kube_field *fields)
 {
     json_t *part = json_object();
-    for (; *keys; keys++) {
-        json_t *value = json_object_get(from, *keys);
-        if (value)
-            json_object_set(part, *keys, value);
+    for (; fields->name; fields++) {
+        json_t *value = json_object_get(json, fields->name);
+        if (fields->fields)
+            json_object_set_new(part, fields->name, trim(value, fields->fields));
+        else if (value)
+            json_object_set(part, fields->name, value);
     }
     return part;
-}
-
-static json_t *trim(const json_t *json, enum object_kind kind)
-{
-    const struct object_kind_info *info = &object_kinds[kind];
-    return json_pack("{s:o, s:o, s:o}", "metadata", pick(json_object_get(json, "metadata"), metadata_keys), "spec",
-                     pick(json_object_get(json, "spec"), info->spec_keys), "status",
-                     pick(json_object_get(json, "status"), info->status_keys));
 }
 
 static const struct ipam_addr no_addresses[2] = {{.family = IPAM_FAMILY_NONE}, {.family = IPAM_FAMILY_NONE}};
@@ -247,7 +252,7 @@ struct object *objects_take(struct objects *objects, enum object_kind kind, cons
     if (strcmp(object->uid, uid) != 0 || object->gone)
         object_renew(object, uid);
     set_text(&object->version, version);
-    json_t *part = trim(json, kind);
+    json_t *part = trim(json, object_kinds[kind].fields);
     free(object->seen);
     object->seen = json_dumps(part, JSON_COMPACT);
     index_shown(objects, object, part);

@@ -14,15 +14,15 @@
 
 #include <ipam/addr.h>
 
+#include "filter.h"
 #include "ranges.h"
 
 enum object_kind { OBJECT_VIP, OBJECT_POOL, OBJECT_KINDS };
 
 struct object_kind_info {
-    const char *kind;             /* "ProxyVIP" */
-    const char *plural;           /* "proxyvips" */
-    const char *const *spec_keys; /* that matter, to NULL */
-    const char *const *status_keys;
+    const char *kind;                /* "ProxyVIP" */
+    const char *plural;              /* "proxyvips" */
+    const struct kube_field *fields; /* all that is read of one */
 };
 
 extern const struct object_kind_info object_kinds[OBJECT_KINDS];

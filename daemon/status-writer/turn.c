@@ -101,8 +101,11 @@ static void turn_call(struct turn *turn, const char *method, bool of_status, con
     free(turn->path);
     turn->path = of_status ? kube_path("/apis/novaedge.io/v1alpha1/%s/%s/status", plural, name)
                            : kube_path("/apis/novaedge.io/v1alpha1/%s/%s", plural, name);
-    turn->request =
-        (struct kube_request){.method = method, .path = turn->path, .content_type = KUBE_MERGE_PATCH, .body = body};
+    turn->request = (struct kube_request){.method = method,
+                                          .path = turn->path,
+                                          .content_type = KUBE_MERGE_PATCH,
+                                          .body = body,
+                                          .fields = object_kinds[turn->object->kind].fields};
     turn->call = kube_call(turn->context->client, &turn->request, callback, turn);
     turn->request.body = NULL;
 }

@@ -245,10 +245,26 @@ static void shown_by(struct writer *writer, enum object_kind kind, const char *n
         ret[i] = object ? object->shown[i].address : (struct ipam_addr){.family = IPAM_FAMILY_NONE};
 }
 
+static void forget(struct writer *writer, struct object *object);
+
+/* What can't be read whole is not written: what is missing in it may be there. */
+static void pass_over(struct writer *writer, enum object_kind kind, const char *name)
+{
+    struct object *object = objects_get(writer->objects, kind, name);
+    if (object && object->in_flight)
+        object->gone = true;
+    else if (object)
+        forget(writer, object);
+}
+
 static void take(struct writer *writer, enum object_kind kind, const json_t *json, bool no_older, bool news)
 {
     struct ipam_addr was[2];
     const char *name = status_text(json, "metadata", "name");
+    if (kube_object_problem(json)) {
+        pass_over(writer, kind, name);
+        return;
+    }
     shown_by(writer, kind, name, was);
     struct object *object = objects_take(writer->objects, kind, json, no_older);
     if (!object)
@@ -318,7 +334,13 @@ static void on_listed(size_t count, void *user)
 static void on_watch_trouble(const struct ipam_error *error, void *user)
 {
     const struct watched *watched = user;
-    program_trouble(watched->writer->program, object_kinds[watched->kind].plural, error);
+    program_watch_trouble(watched->writer->program, object_kinds[watched->kind].plural, error);
+}
+
+static void on_problem(const char *name, const char *why, void *user)
+{
+    const struct watched *watched = user;
+    program_object_problem(watched->writer->program, object_kinds[watched->kind].plural, name, why);
 }
 
 /* ---- What follows from a turn -------------------------------------------------------------------------------------- */
@@ -517,8 +539,11 @@ static void on_turn(const struct turn_report *report, void *user)
 
 /* ---- Start and stop ------------------------------------------------------------------------------------------------ */
 
-static const struct kube_watch_callbacks watch_callbacks = {
-    .object = on_object, .deleted = on_deleted, .listed = on_listed, .trouble = on_watch_trouble};
+static const struct kube_watch_callbacks watch_callbacks = {.object = on_object,
+                                                            .problem = on_problem,
+                                                            .deleted = on_deleted,
+                                                            .listed = on_listed,
+                                                            .trouble = on_watch_trouble};
 
 static const struct follow_callbacks follow_callbacks = {
     .claim = on_claim, .pool = on_pool, .fresh = on_fresh, .synced = on_synced, .trouble = on_follow_trouble};
@@ -528,7 +553,7 @@ static void watch_start(struct writer *writer, enum object_kind kind)
     struct watched *watched = &writer->watched[kind];
     *watched = (struct watched){.writer = writer, .kind = kind};
     watched->path = kube_path("/apis/novaedge.io/v1alpha1/%s", object_kinds[kind].plural);
-    struct kube_watch_options options = {.path = watched->path};
+    struct kube_watch_options options = {.path = watched->path, .fields = object_kinds[kind].fields};
     watched->watch = kube_watch_new(program_client(writer->program), &options, &watch_callbacks, watched);
     writer->open++;
 }
@@ -631,6 +656,11 @@ static void metrics_of_turn(FILE *out, const struct writer *writer)
     for (int kind = 0; kind < OBJECT_KINDS; kind++)
         fprintf(out, "ipam_status_objects{kind=\"%s\"} %zu\n", object_kinds[kind].kind,
                 objects_count(writer->objects, kind));
+    fprintf(out, "# HELP ipam_kube_unreadable_objects Objects with a field that can't be read.\n"
+                 "# TYPE ipam_kube_unreadable_objects gauge\n");
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        fprintf(out, "ipam_kube_unreadable_objects{kind=\"%s\"} %zu\n", object_kinds[kind].kind,
+                kube_watch_problems(writer->watched[kind].watch));
     fprintf(out, "# HELP ipam_status_dirty Objects whose status may be out of date.\n# TYPE ipam_status_dirty gauge\n");
     for (int kind = 0; kind < OBJECT_KINDS; kind++)
         fprintf(out, "ipam_status_dirty{kind=\"%s\"} %zu\n", object_kinds[kind].kind,

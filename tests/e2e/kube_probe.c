@@ -120,6 +120,12 @@ static void on_object(const json_t *object, void *user)
            json_string_value(json_object_get(metadata, "resourceVersion")));
 }
 
+static void on_problem(const char *name, const char *why, void *user)
+{
+    (void)user;
+    printf("problem %s %s\n", name, why ? why : "-");
+}
+
 static void on_deleted(const char *name, const char *uid, const json_t *object, void *user)
 {
     (void)user;
@@ -143,8 +149,14 @@ static void on_trouble(const struct ipam_error *error, void *user)
 
 static int command_watch(struct probe *probe, char *argv[])
 {
-    static const struct kube_watch_callbacks callbacks = {on_object, on_deleted, on_listed, on_trouble};
+    static const struct kube_watch_callbacks callbacks = {
+        .object = on_object, .problem = on_problem, .deleted = on_deleted, .listed = on_listed, .trouble = on_trouble};
+    static const struct kube_field metadata[] = {KUBE_LEAF("name"), KUBE_LEAF("uid"), KUBE_LEAF("resourceVersion"),
+                                                 KUBE_END};
+    static const struct kube_field spec[] = {KUBE_LEAF("address"), KUBE_LEAF("list"), KUBE_END};
+    static const struct kube_field fields[] = {KUBE_TABLE("metadata", metadata), KUBE_TABLE("spec", spec), KUBE_END};
     struct kube_watch_options options = {.path = argv[0]};
+    options.fields = fields;
     options.page_size = argv[1] ? (uint32_t)atoi(argv[1]) : 0;
     options.timeout_s = argv[1] && argv[2] ? (uint32_t)atoi(argv[2]) : 0;
     options.idle_ms = argv[1] && argv[2] && argv[3] ? (uint32_t)atoi(argv[3]) : 0;

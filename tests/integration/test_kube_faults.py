@@ -25,10 +25,14 @@ PROGRAM = BUILD / "tests/program_probe"
 # ---- Fixture
 
 class Server:
-    """Answers each request on a loopback port with bytes from `script`: a list of texts or functions, the last one over and over."""
+    """Answers each request on a loopback port with bytes from `script`: a list of texts or functions, the last one over and over.
+    A watch's check of itself (a list of one) and discovery are apart: `checks` answers the one, `discovery` the other by path."""
 
     def __init__(self, *script):
         self.script = list(script)
+        self.checks = [answer(200, {"metadata": {"resourceVersion": "99999", "continue": "more"}, "items": []})]
+        self.checked = []
+        self.discovery = {}
         self.requests = []
         self.at = []
         self.lock = threading.Lock()
@@ -64,16 +68,36 @@ class Server:
         while length and len(body) < int(length[1]):
             body += connection.recv(65536)
         with self.lock:
-            self.requests.append((head.decode(), body))
-            self.at.append(time.monotonic())
-            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if callable(answer):
-            return answer(connection)
-        connection.sendall(answer)
-        return b"onnection: close" not in answer
+            data = self._choose(head.decode(), body)
+        if callable(data):
+            return data(connection)
+        connection.sendall(data)
+        return b"onnection: close" not in data
+
+    def _choose(self, head, body):
+        path = head.split(" ")[1]
+        if "limit=1&timeoutSeconds=" in path:
+            self.checked.append(time.monotonic())
+            return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
+        if path in self.discovery:
+            return self.discovery[path]
+        self.requests.append((head, body))
+        self.at.append(time.monotonic())
+        chosen = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return chosen(path) if isinstance(chosen, ByPath) else chosen
 
     def close(self):
         self.listener.close()
+
+
+class ByPath:
+    """An answer that depends on what is asked for."""
+
+    def __init__(self, choose):
+        self.choose = choose
+
+    def __call__(self, path):
+        return self.choose(path)
 
 
 class TlsServer(Server):
@@ -459,7 +483,7 @@ def test_a_watch_that_brings_nothing_at_all_is_given_up_for_a_list(servers, prob
 
 
 def test_a_line_of_a_watch_is_bounded(servers, probes):
-    probe = probes(servers(listing(), hold(b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
+    probe = probes(servers(listing(), hold(b'"' + b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
     assert "larger than 2000 bytes" in probe.wait("^trouble")
 
 

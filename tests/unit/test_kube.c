@@ -291,40 +291,94 @@ static void a_refusal_is_told_in_the_servers_words(void **state)
     json_decref(body);
 }
 
-/* Cut at every byte: the same lines come, whatever the pieces. */
-static void lines_come_whole_however_they_are_cut(void **state)
+static int64_t events_take(struct response *response)
+{
+    int64_t sum = 0;
+    while (response_has_value(response)) {
+        json_t *event = response_take(response);
+        sum += json_integer_value(json_object_get(event, "a"));
+        json_decref(event);
+    }
+    return sum;
+}
+
+/* Cut at every byte: the same events come, whatever the pieces. */
+static void events_come_whole_however_they_are_cut(void **state)
 {
     (void)state;
     static const char text[] = "{\"a\":1}\n\n{\"a\":2}\r\n{\"a\":3}";
     struct ipam_error error;
     for (size_t cut = 0; cut <= sizeof text - 1; cut++) {
-        struct response_bytes bytes = {.max = 1000};
-        json_t *line;
-        json_int_t sum = 0;
-        assert_int_equal(response_add(&bytes, text, cut), 0);
-        for (; response_line(&bytes, false, &line, &error) > 0; json_decref(line))
-            sum += json_integer_value(json_object_get(line, "a"));
-        assert_int_equal(response_add(&bytes, text + cut, sizeof text - 1 - cut), 0);
-        for (; response_line(&bytes, true, &line, &error) > 0; json_decref(line))
-            sum += json_integer_value(json_object_get(line, "a"));
+        struct response response;
+        response_init(&response, KUBE_EVENTS, NULL, 1000);
+        assert_int_equal(response_add(&response, text, cut), 0);
+        int64_t sum = events_take(&response);
+        assert_int_equal(response_add(&response, text + cut, sizeof text - 1 - cut), 0);
+        sum += events_take(&response);
         assert_int_equal(sum, 6);
-        response_done(&bytes);
+        assert_int_equal(response_check(&response, &error), 0);
+        response_done(&response);
     }
 }
 
-static void half_a_line_is_an_error_that_names_the_byte(void **state)
+static void half_an_event_is_an_error_that_names_the_byte(void **state)
 {
     (void)state;
     struct ipam_error error;
-    struct response_bytes bytes = {.max = 10};
-    json_t *line;
-    assert_int_equal(response_add(&bytes, "{\"a\":", 5), 0);
-    assert_int_equal(response_line(&bytes, false, &line, &error), 0);
-    assert_int_equal(response_line(&bytes, true, &line, &error), -1);
-    assert_non_null(strstr(error.message, "event 1 is not JSON: byte 5 of 5"));
-    assert_int_equal(response_add(&bytes, "1234567890", 10), 0); /* the line was taken: there is room for ten bytes */
-    assert_int_equal(response_add(&bytes, "1", 1), -1);
-    response_done(&bytes);
+    struct response response;
+    response_init(&response, KUBE_EVENTS, NULL, 1000);
+    assert_int_equal(response_add(&response, "{\"a\":1}{\"a\":", 12), 0);
+    assert_int_equal(events_take(&response), 1);
+    assert_int_equal(response_check(&response, &error), -1);
+    assert_non_null(strstr(error.message, "event 2 is not JSON: byte 5: "));
+    response_done(&response);
+}
+
+static void the_bound_of_a_stream_is_that_of_one_event_and_of_a_call_that_of_all(void **state)
+{
+    (void)state;
+    static const char event[] = "{\"a\":0}\n";
+    struct ipam_error error;
+    struct response stream, call;
+    response_init(&stream, KUBE_EVENTS, NULL, 10);
+    response_init(&call, KUBE_ONE, NULL, 10);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(response_add(&stream, event, sizeof event - 1), 0);
+    assert_int_equal(response_add(&stream, "\"23456789", 9), 0); /* and the newline before */
+    assert_int_equal(response_add(&stream, "1", 1), -1);
+    assert_int_equal(response_check(&stream, &error), -1);
+    assert_true(kube_error_is_too_large(&error));
+    assert_int_equal(response_add(&call, "\"23456789\"", 10), 0);
+    assert_int_equal(response_check(&call, &error), 0);
+    assert_int_equal(response_add(&call, " ", 1), -1);
+    assert_int_equal(response_check(&call, &error), -1);
+    assert_non_null(strstr(error.message, "the response is larger than 10 bytes"));
+    response_done(&stream);
+    response_done(&call);
+}
+
+/* A proxy's page says nothing, a server's Status does, whatever was asked for. */
+static void a_refusal_is_read_in_place_of_what_was_asked_for(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Gone\",\"message\":\"m\",\"code\":410}";
+    static const struct kube_field fields[] = {KUBE_LEAF("metadata"), KUBE_END};
+    static const enum kube_shape shapes[] = {KUBE_ONE, KUBE_PAGE, KUBE_EVENTS};
+    struct kube_request request = {.method = "GET", .path = "/x"};
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct response response;
+        response_init(&response, shapes[i], fields, 1000);
+        assert_int_equal(response_add(&response, text, sizeof text - 1), 0);
+        json_t *body = response_take(&response);
+        struct kube_response refusal = {.status = 410, .body = body};
+        kube_response_error(&request, &refusal, &error);
+        assert_string_equal(error.message, "GET /x: 410 Gone: m");
+        assert_int_equal(kube_error_status(&error), 410);
+        json_decref(body);
+        response_done(&response);
+    }
 }
 
 /* ---- Tests: shared options --------------------------------------------------------------------------------------- */
@@ -377,8 +431,10 @@ int main(void)
         TEST(names_in_paths_are_escaped),
         TEST(back_off_doubles_with_jitter_and_keeps_what_the_server_asks),
         TEST(a_refusal_is_told_in_the_servers_words),
-        TEST(lines_come_whole_however_they_are_cut),
-        TEST(half_a_line_is_an_error_that_names_the_byte),
+        TEST(events_come_whole_however_they_are_cut),
+        TEST(half_an_event_is_an_error_that_names_the_byte),
+        TEST(the_bound_of_a_stream_is_that_of_one_event_and_of_a_call_that_of_all),
+        TEST(a_refusal_is_read_in_place_of_what_was_asked_for),
         TEST(a_programs_rows_stand_beside_the_shared_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
