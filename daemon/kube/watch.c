@@ -52,6 +52,8 @@ struct kube_watch {
     bool in_step;                /* no sign since that events may be missing */
     bool fresh;                  /* the next watch is the first since a list */
     unsigned int doubts;         /* checks in a row that counted other objects than are known */
+    bool doubted;                /* this list is for them … */
+    size_t doubted_count;        /* … and so many were known */
     bool inexact;                /* the server's counts can't be relied on */
     enum ipam_reason in_trouble; /* what was told last; NONE: all is well */
     int trouble_status;          /* and with which answer */
@@ -259,6 +261,8 @@ static void list_complete(struct kube_watch *watch)
     list_forget(watch);
     if (watch->closing)
         return;
+    watch->inexact = watch->inexact || (watch->doubted && count == watch->doubted_count);
+    watch->doubted = false;
     watch->complete = watch->fresh = true;
     watch->limit = 2 * watch->limit < watch->options.page_size ? 2 * watch->limit : watch->options.page_size;
     well(watch);
@@ -604,6 +608,8 @@ static void deaf(struct kube_watch *watch, json_int_t count)
     ipam_error_set(&error, IPAM_REASON_API_REFUSED,
                    "%s: the API server has %lld objects, and its watch told of %zu: listing all of them anew",
                    watch->options.path, (long long)count, json_object_size(watch->known));
+    watch->doubted = true;
+    watch->doubted_count = json_object_size(watch->known);
     trouble(watch, &error);
     kube_watch_relist(watch);
 }

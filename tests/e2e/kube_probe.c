@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "absence.h"
 #include "config.h"
 #include "event.h"
 #include "lease.h"
@@ -12,7 +13,8 @@
 static const char usage[] =
     "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
     "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
-    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS]]]\n"
+    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS [CHECK-MS]]]]\n"
+    "       kube_probe absence PATH\n"
     "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
     "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
     "       kube_probe config [CONTEXT]\n"
@@ -160,7 +162,24 @@ static int command_watch(struct probe *probe, char *argv[])
     options.page_size = argv[1] ? (uint32_t)atoi(argv[1]) : 0;
     options.timeout_s = argv[1] && argv[2] ? (uint32_t)atoi(argv[2]) : 0;
     options.idle_ms = argv[1] && argv[2] && argv[3] ? (uint32_t)atoi(argv[3]) : 0;
+    options.check_ms = argv[1] && argv[2] && argv[3] && argv[4] ? (uint32_t)atoi(argv[4]) : 0;
     probe->watch = kube_watch_new(probe->client, &options, &callbacks, probe);
+    return 0;
+}
+
+static void on_absence(enum kube_absence what, const struct ipam_error *error, void *user)
+{
+    static const char *const names[] = {"absent object", "absent status", "absent kind", "absent unknown"};
+    if (error)
+        error_print(names[what], error);
+    else
+        puts(names[what]);
+    finish(user);
+}
+
+static int command_absence(struct probe *probe, char *argv[])
+{
+    kube_absence_ask(probe->client, argv[0], on_absence, probe);
     return 0;
 }
 
@@ -209,8 +228,9 @@ static const struct {
     int arguments; /* at least */
     int (*run)(struct probe *probe, char *argv[]);
 } commands[] = {
-    {"call", 2, command_call},   {"many", 4, command_many},   {"watch", 1, command_watch},
-    {"lease", 4, command_lease}, {"event", 6, command_event}, {"config", 0, command_config},
+    {"call", 2, command_call},       {"many", 4, command_many},   {"watch", 1, command_watch},
+    {"absence", 1, command_absence}, {"lease", 4, command_lease}, {"event", 6, command_event},
+    {"config", 0, command_config},
 };
 
 static int probe_run(struct probe *probe, int argc, char *argv[])

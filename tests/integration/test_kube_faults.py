@@ -3,6 +3,7 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -485,6 +486,183 @@ def test_a_watch_that_brings_nothing_at_all_is_given_up_for_a_list(servers, prob
 def test_a_line_of_a_watch_is_bounded(servers, probes):
     probe = probes(servers(listing(), hold(b'"' + b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
     assert "larger than 2000 bytes" in probe.wait("^trouble")
+
+
+# ---- Tests: what anybody may write into an object
+
+DEEP = "[" * 9000 + "]" * 9000
+HOSTILE = ["1" + "0" * 20, r'{"\u0000":1}', DEEP, "1e999", "[" + "0," * 500000 + "0]"]
+
+
+def raw_item(name, uid, version, spec):
+    """An object as text, with a spec that Python's json would not write."""
+    text = json.dumps(item(name, uid, version))
+    return text[:-1] + f', "spec": {spec}}}'
+
+
+def raw_listing(*items, version="10", **metadata):
+    text = json.dumps({"metadata": {"resourceVersion": version, **metadata}})
+    return answer(200, ('{"items": [' + ", ".join(items) + "], " + text[1:]).encode())
+
+
+def raw_event(kind, text):
+    return f'{{"type": "{kind}", "object": {text}}}\n'.encode()
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=["number", "name", "nested", "huge", "long"])
+def test_what_stands_in_a_field_that_nobody_reads_is_nobodys_trouble(servers, probes, value):
+    bad = [raw_item("bad", "1", version, f'{{"bgpConfig": {value}, "address": "a"}}') for version in (5, 11)]
+    good = [json.dumps(item("good", "2", version)) for version in (6, 12)]
+    server = servers(raw_listing(bad[0], good[0]), hold(raw_event("MODIFIED", bad[1]), raw_event("MODIFIED", good[1])))
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object good 12")
+    assert probe.seen == ["object bad 5", "object good 6", "listed 2", "object bad 11", "object good 12"]
+
+
+@pytest.mark.parametrize("value, why", [(r'{"\u0000":1}', "a name in it has a NUL character"), (DEEP, "nests deeper than 32 levels")],
+                         ids=["name", "nested"])
+def test_an_object_that_can_not_be_read_costs_itself_and_is_told_by_its_name(servers, probes, value, why):
+    good, bad = json.dumps(item("good", "2", 6)), raw_item("bad", "1", 5, f'{{"list": {value}}}')
+    server = servers(raw_listing(bad, good), watch(raw_event("MODIFIED", raw_item("bad", "1", 11, f'{{"list": {value}}}'))),
+                     hold(raw_event("MODIFIED", raw_item("bad", "1", 12, "{}"))))
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object bad 12")
+    assert probe.seen[0].startswith(f"problem bad spec.list is left out: ") and why in probe.seen[0]
+    assert probe.seen[1:] == ["object bad 5", "object good 6", "listed 2", "object bad 11", "problem bad -", "object bad 12"]
+    assert paths(server)[2].endswith("resourceVersion=11"), "what was told of it is not asked for again"
+
+
+def test_a_page_that_is_too_large_is_asked_for_in_halves(servers, probes):
+    objects = [raw_item(f"i{n}", f"u{n}", n, json.dumps({"x": "y" * 600})) for n in range(1, 9)]
+
+    def page(path):
+        asked = re.search(r"limit=(\d+)(?:&continue=(\d+))?", path)
+        begin = int(asked[2] or 0)
+        end = min(begin + int(asked[1]), len(objects))
+        return raw_listing(*objects[begin:end], **({"continue": str(end)} if end < len(objects) else {}))
+    server = servers(*[ByPath(page)] * 6, hold())
+    probe = probes(server, "watch", "/x", "8", PROBE_MAX="2000")
+    probe.wait("^listed 8")
+    assert [int(re.search(r"limit=(\d+)", path)[1]) for path in paths(server)[:6]] == [8, 4, 2, 2, 2, 2]
+    assert probe.count("^trouble") == 0
+
+
+def test_memory_does_not_grow_with_what_nobody_reads(servers, probes):
+    zeros = "[" + "0," * 10_000_000 + "0]"
+    probe = probes(servers(raw_listing(raw_item("a", "1", 5, f'{{"x": {zeros}}}')), hold()), "watch", "/x")
+    probe.wait("^listed 1", 60)
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{probe.process.pid}/status").read_text())[1])
+    assert peak < 100_000, f"{peak} KiB for 20 MB of zeros"
+
+
+# ---- Tests: a watch that is open and deaf
+
+def test_a_watch_that_was_broken_is_no_good_one_before_it_is_checked(servers, probes):
+    """As after a restart of an API server: it answers, and then says that the version is too old."""
+    gone = event("ERROR", {"code": 410, "reason": "Expired"})
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11))), *[answer(503, {})] * 4,
+                     watch(gone), listing(item("b", "2", 30), version="31"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object b 30", 30)
+    assert probe.seen.index("well") > probe.seen.index(next(line for line in probe.seen if line.startswith("trouble")))
+    assert probe.seen[-2:] != ["object b 30", "well"] and probe.count("^well") == 1
+    assert server.at[7] - server.at[6] < 0.2, "a list at once, whatever the outage has cost"
+
+
+def test_after_an_outage_a_watch_that_goes_on_is_well_once_it_is_checked(servers, probes):
+    server = servers(listing(item("a", "1", 5)), broken(CHUNKED + b"5\r\n"), hold())
+    server.checks = [answer(503, {}), answer(200, {"metadata": {"resourceVersion": "11"}, "items": [item("a", "1", 5)]})]
+    probe = probes(server, "watch", "/x")
+    probe.wait("^trouble .*503", 20)
+    assert probe.count("^well") == 0, "it is open, and nobody knows whether it brings anything"
+    probe.wait("^well", 20)
+    assert len(server.checked) == 2 and len(paths(server)) == 3
+
+
+def test_versions_that_went_back_are_noticed_while_a_watch_is_silent(servers, probes):
+    server = servers(listing(item("a", "1", 9), item("b", "2", 8)), hold(), listing(item("a", "1", 4), version="5"), hold())
+    server.checks = [listing(item("a", "1", 4), version="5")]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "300")
+    probe.wait("^trouble .*went back from resourceVersion 10 to 5, as after a restore of etcd")
+    probe.wait("^deleted b 2 missing")
+    probe.wait("^listed 1")
+    assert len(server.checked) == 1
+
+
+def test_objects_that_a_silent_watch_has_not_told_of_lead_to_a_list(servers, probes):
+    server = servers(listing(item("a", "1", 5)), hold(), listing(item("a", "1", 5), item("b", "2", 20), version="21"), hold())
+    server.checks = [listing(item("a", "1", 5), version="21", **{"continue": "a", "remainingItemCount": 1})]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "300")
+    probe.wait("^trouble .*has 2 objects, and its watch told of 1")
+    probe.wait("^object b 20")
+    assert len(server.checked) == 3, "it is asked again before it counts, as an event may be under way"
+
+
+def test_counts_that_are_wrong_all_the_time_are_not_listed_for_again_and_again(servers, probes):
+    server = servers(listing(item("a", "1", 5)), hold())
+    server.script = [listing(item("a", "1", 5)), hold(), listing(item("a", "1", 5)), hold()]
+    server.checks = [listing(item("a", "1", 5), version="21", **{"continue": "a", "remainingItemCount": 1})]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "200")
+    probe.wait("^listed 1", times=2)
+    eventually(lambda: len(server.checked) >= 10, seconds=20)
+    assert len(paths(server)) == 4
+
+
+def test_a_watch_with_work_is_not_checked(servers, probes):
+    def busy(connection):
+        connection.sendall(CHUNKED)
+        for n in range(20):
+            connection.sendall(chunk(event("MODIFIED", item("a", "1", 11 + n))))
+            time.sleep(0.05)
+        return False
+    server = servers(listing(item("a", "1", 5)), busy, hold())
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "600")
+    probe.wait("^object a 30")
+    assert not server.checked
+
+
+# ---- Tests: a kind that is not there
+
+KIND = "/apis/novaedge.io/v1alpha1/proxyvips"
+
+
+@pytest.mark.parametrize("discovery, says", [
+    ({"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(404, {})},
+     "does not know this kind of object, proxyvips of novaedge.io/v1alpha1: install its CustomResourceDefinition"),
+    ({"/apis/novaedge.io/v1alpha1": answer(200, {"resources": [{"name": "proxyippools"}, {"name": "proxyvips/status"}]})},
+     "does not know this kind of object, proxyvips of"),
+    ({"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(200, {"versions": [{"version": "v1"}, {"version": "v2"}]})},
+     "serves novaedge.io in version v1, v2 only: install a CustomResourceDefinition of proxyvips that serves v1alpha1"),
+    ({"/apis/novaedge.io/v1alpha1": answer(503, {})}, "GET /apis/novaedge.io/v1alpha1/proxyvips: 404 NotFound"),
+], ids=["group", "kind", "version", "unknown"])
+def test_what_is_missing_is_told(servers, probes, discovery, says):
+    server = servers(answer(404, {}), listing(), hold())
+    server.discovery = discovery
+    probe = probes(server, "watch", KIND)
+    probe.wait("^listed 0")
+    assert says in probe.seen[0] and probe.seen[1] == "well"
+
+
+def test_a_kind_that_is_taken_away_while_it_is_watched_is_told_as_at_the_start(servers, probes):
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11))), answer(404, {}), answer(404, {}),
+                     listing(), hold())
+    server.discovery = {"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(404, {})}
+    probe = probes(server, "watch", KIND)
+    probe.wait("^listed 0")
+    troubles = [line for line in probe.seen if line.startswith("trouble")]
+    assert len(troubles) == 1 and "install its CustomResourceDefinition" in troubles[0]
+
+
+@pytest.mark.parametrize("what, wanted, answers", [
+    ("object", "absent object", {"resources": [{"name": "proxyvips"}, {"name": "proxyvips/status"}]}),
+    ("status", "absent status API_REFUSED .*has no subresource status.*install one with subresources: {status: {}}",
+     {"resources": [{"name": "proxyvips"}]}),
+    ("unknown", "absent unknown API_UNREACHABLE ", b"<html/>"),
+])
+def test_a_404_is_told_apart(servers, probes, what, wanted, answers):
+    server = servers(answer(500, {}))
+    server.discovery = {"/apis/novaedge.io/v1alpha1": answer(200, answers)}
+    assert re.search(f"^{wanted}", probes(server, "absence", KIND).wait("^absent"))
 
 
 # ---- Tests: the frame
