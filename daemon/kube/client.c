@@ -43,7 +43,9 @@ TAILQ_HEAD(calls, kube_call);
 
 struct kube_client {
     uv_loop_t *loop;
-    const struct kube_config *config;
+    struct kube_config *config;
+    unsigned int config_version; /* that the credentials are of */
+    bool config_told;            /* that it can't be used */
     struct kube_client_options options;
     char *user_agent;
     struct credentials credentials;
@@ -180,10 +182,40 @@ static void call_free(struct kube_call *call)
     free(call);
 }
 
+static void config_tell(struct kube_client *client, const struct ipam_error *error)
+{
+    if (client->options.config_changed && !(error && client->config_told))
+        client->options.config_changed(error, client->options.user);
+    client->config_told = error != NULL;
+}
+
+/* All of the configuration that is there now; what it names may come a moment after it. */
+static void config_refresh(struct kube_client *client, uint64_t now)
+{
+    struct credentials credentials;
+    struct ipam_error error;
+    int status = kube_config_refresh(client->config, now, &error);
+    if (status < 0)
+        config_tell(client, &error);
+    if (client->config_version == client->config->version)
+        return;
+    if (credentials_init(&credentials, client->config, &error) < 0) {
+        config_tell(client, &error);
+        return;
+    }
+    credentials_done(&client->credentials);
+    client->credentials = credentials;
+    client->config_version = client->config->version;
+    client->config_told = false;
+    config_tell(client, NULL);
+}
+
 static void call_start(struct kube_call *call)
 {
     struct kube_client *client = call->client;
-    credentials_refresh(&client->credentials, uv_now(client->loop) + 1);
+    uint64_t now = uv_now(client->loop) + 1;
+    config_refresh(client, now);
+    credentials_refresh(&client->credentials, now);
     transfer_init(&call->transfer, client->config, &client->credentials, client->user_agent, &call->request);
     CURL *easy = call->transfer.easy;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
@@ -491,7 +523,7 @@ static void multi_set(struct kube_client *client)
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)client->options.max_connections + 4);
 }
 
-int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const struct kube_client_options *options,
+int kube_client_new(uv_loop_t *loop, struct kube_config *config, const struct kube_client_options *options,
                     struct kube_client **ret, struct ipam_error *reterr)
 {
     struct credentials credentials;
@@ -505,6 +537,7 @@ int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const str
     struct kube_client *client = mem_zalloc(sizeof *client);
     client->loop = loop;
     client->config = config;
+    client->config_version = config->version;
     client->credentials = credentials;
     client->multi = multi;
     TAILQ_INIT(&client->waiting);

@@ -26,11 +26,14 @@ struct kube_client_options {
     /* Whether what changes something may still be sent; asked before any byte goes out, and once it says no all such calls
      * under way are cancelled. For a lease whose end was slept through. NULL: always. */
     bool (*may_write)(void *user);
-    void *user; /* of may_write */
+    /* The kubeconfig was written anew: it counts from now on (NULL), or it can't be used, and the one before goes on. May be
+     * NULL. */
+    void (*config_changed)(const struct ipam_error *error, void *user);
+    void *user; /* of both */
 };
 
-/* `config` is borrowed for the client's life. -1: INVALID_CONFIG (a credential file can't be read), INTERNAL. */
-int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const struct kube_client_options *options,
+/* `config` is borrowed for the client's life, and refreshed by it; several clients may share one. -1: INVALID_CONFIG (a credential file can't be read), INTERNAL. */
+int kube_client_new(uv_loop_t *loop, struct kube_config *config, const struct kube_client_options *options,
                     struct kube_client **ret, struct ipam_error *reterr);
 /* Cancels what is under way (its callbacks come with CANCELLED), then closed(user) from the loop. No call may follow. */
 void kube_client_close(struct kube_client *client, void (*closed)(void *user), void *user);

@@ -496,10 +496,30 @@ static int handles_start(struct program *program, struct ipam_error *reterr)
 
 /* ---- Start-up ---------------------------------------------------------------------------------------------------- */
 
+static void on_warning(const char *text, void *user)
+{
+    (void)user;
+    log_warning("%s", text);
+}
+
 static int config_open(struct program *program, struct ipam_error *reterr)
 {
     struct kube_config_options options = {program->shared->kubeconfig, program->shared->context};
-    return kube_config_load(&options, &program->config, reterr);
+    if (kube_config_load(&options, &program->config, reterr) < 0)
+        return -1;
+    kube_config_warn(program->config, on_warning, NULL);
+    return 0;
+}
+
+static void on_config_changed(const struct ipam_error *error, void *user)
+{
+    const struct program *program = user;
+    if (error) {
+        log_error(error, "kubeconfig was written anew and can't be used; going on with the one before");
+        return;
+    }
+    log_info("kubeconfig was written anew: API server %s (%s)", program->config->server, program->config->source);
+    kube_config_warn(program->config, on_warning, NULL);
 }
 
 /* One that waits for the lease has no calls under way. */
@@ -513,6 +533,7 @@ static int clients_open(struct program *program, struct ipam_error *reterr)
 {
     struct kube_client_options options = {.user_agent = program->user_agent}, lease = options;
     options.may_write = may_write;
+    options.config_changed = on_config_changed;
     options.user = program;
     if (program->role->connections)
         options.max_connections = program->role->connections(program->options);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "absence.h"
 #include "config.h"
@@ -10,19 +11,19 @@
 #include "lease.h"
 #include "watch.h"
 
-static const char usage[] =
-    "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
-    "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
-    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS [CHECK-MS]]]]\n"
-    "       kube_probe absence PATH\n"
-    "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
-    "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
-    "       kube_probe config [CONTEXT]\n"
-    "$PROBE_MAX: bytes of a response; $PROBE_TIMEOUT: of a request, ms. SIGTERM ends it in peace.\n";
+static const char usage[] = "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
+                            "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
+                            "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS [CHECK-MS]]]]\n"
+                            "       kube_probe absence PATH\n"
+                            "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
+                            "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
+                            "       kube_probe config [CONTEXT]\n"
+                            "$PROBE_MAX: bytes of a response; $PROBE_TIMEOUT: of a request, ms. SIGTERM ends it in "
+                            "peace, SIGUSR1 is an hour of suspend.\n";
 
 struct probe {
     uv_loop_t loop;
-    uv_signal_t term;
+    uv_signal_t term, sleep;
     struct kube_config *config;
     struct kube_client *client;
     struct kube_watch *watch;
@@ -35,6 +36,7 @@ static void on_closed(void *user)
 {
     struct probe *probe = user;
     uv_close((uv_handle_t *)&probe->term, NULL);
+    uv_close((uv_handle_t *)&probe->sleep, NULL);
 }
 
 static void client_close(void *user)
@@ -60,6 +62,28 @@ static void on_term(uv_signal_t *signal, int number)
     (void)number;
     uv_signal_stop(signal);
     finish(signal->data);
+}
+
+/* ---- A machine that sleeps: CLOCK_BOOTTIME goes on, CLOCK_MONOTONIC does not ------------------------------------------ */
+
+static time_t slept; /* s */
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+    int status = __real_clock_gettime(id, ret);
+    ret->tv_sec += id == CLOCK_BOOTTIME ? slept : 0;
+    return status;
+}
+
+static void on_sleep(uv_signal_t *signal, int number)
+{
+    const struct probe *probe = signal->data;
+    (void)number;
+    slept += 3600;
+    printf("slept %s\n", probe->lease && kube_lease_held(probe->lease) ? "held" : "not held");
 }
 
 /* ---- call, many -------------------------------------------------------------------------------------------------- */
@@ -233,6 +257,15 @@ static const struct {
     {"config", 0, command_config},
 };
 
+static void on_config_changed(const struct ipam_error *error, void *user)
+{
+    (void)user;
+    if (error)
+        error_print("config", error);
+    else
+        puts("config changed");
+}
+
 static int probe_run(struct probe *probe, int argc, char *argv[])
 {
     const char *max = getenv("PROBE_MAX"), *timeout = getenv("PROBE_TIMEOUT");
@@ -240,6 +273,7 @@ static int probe_run(struct probe *probe, int argc, char *argv[])
     struct ipam_error error;
     struct kube_client_options options = {
         .user_agent = "kube-probe/1",
+        .config_changed = on_config_changed,
         .timeout_ms = timeout ? (uint32_t)atoi(timeout) : 0,
         .max_response = max ? (uint64_t)atoll(max) : 0,
         .max_connections = strcmp(argv[1], "many") == 0 ? (uint32_t)atoi(argv[3]) : 0,
@@ -253,6 +287,9 @@ static int probe_run(struct probe *probe, int argc, char *argv[])
     uv_signal_init(&probe->loop, &probe->term);
     probe->term.data = probe;
     uv_signal_start(&probe->term, on_term, SIGTERM);
+    uv_signal_init(&probe->loop, &probe->sleep);
+    probe->sleep.data = probe;
+    uv_signal_start(&probe->sleep, on_sleep, SIGUSR1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             commands[i].run(probe, argv + 2);

@@ -342,6 +342,109 @@ def test_requests_go_by_the_proxy_of_the_kubeconfig(servers, probes):
     assert proxy.requests[0][0].startswith("GET http://kube.example:6443/x HTTP/1.1\r\n")
 
 
+def test_a_proxy_of_the_environment_is_not_for_this_machine(servers, probes):
+    proxy, server = servers(answer(403, {})), servers(answer(200, {}))
+    env = {name: f"http://127.0.0.1:{proxy.port}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy")}
+    for host in ("127.0.0.1", "localhost"):
+        probes(server, "call", "GET", "/x", cluster={"server": f"http://{host}:{server.port}"}, **env).wait("^status 200")
+    assert not proxy.requests
+    probes(server, "call", "GET", "/x", cluster={"server": "http://kube.example"}, **env).wait("^status 403")
+    assert proxy.requests[0][0].startswith("GET http://kube.example/x HTTP/1.1\r\n")
+
+
+def test_a_kubeconfig_that_is_written_anew_is_taken_up(servers, probes, tmp_path):
+    old, new = servers(listing(), answer(401, {})), servers(listing(), hold())
+    probe = probes(old, "watch", "/x")
+    probe.wait("^trouble .* 401 ")
+    text = (tmp_path / "kubeconfig").read_text()
+    (tmp_path / "fresh").write_text(text.replace(str(old.port), "nowhere:x"))
+    os.replace(tmp_path / "fresh", tmp_path / "kubeconfig")
+    (tmp_path / "kubeconfig").write_text("{")
+    assert "INVALID_CONFIG" in probe.wait("^config ")
+    (tmp_path / "kubeconfig").write_text(text.replace(str(old.port), str(new.port)).replace("sesame", "sesame2"))
+    probe.wait("^config changed")
+    probe.wait("^well", 20)
+    eventually(lambda: new.requests)
+    assert "\r\nAuthorization: Bearer sesame2\r\n" in new.requests[0][0]
+    assert probe.count("^config INVALID_CONFIG") == 1, "once, however long it lasts"
+
+
+class MutualServer(Server):
+    """TLS; it takes those clients only whose certificate is signed by `authority`, which may change."""
+
+    def __init__(self, folder, *script):
+        self.folder = folder
+        for name in ("tls", "old", "new"):
+            self.make(name)
+        self.authority = "old"
+        super().__init__(*script)
+
+    def make(self, name):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                        f"/CN={name}", "-keyout", self.folder / f"{name}.key", "-out", self.folder / f"{name}.crt"],
+                       check=True, capture_output=True)
+
+    def data(self, name):
+        return base64.b64encode((self.folder / name).read_bytes()).decode()
+
+    def user(self, name):
+        return {"client-certificate-data": self.data(f"{name}.crt"), "client-key-data": self.data(f"{name}.key")}
+
+    def _serve(self, connection):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.folder / "tls.crt", self.folder / "tls.key")
+        tls.load_verify_locations(self.folder / f"{self.authority}.crt")
+        tls.verify_mode = ssl.CERT_REQUIRED
+        with contextlib.suppress(OSError):
+            super()._serve(tls.wrap_socket(connection, server_side=True))
+
+
+def test_a_certificate_in_a_kubeconfig_that_is_refused_by_now_is_read_anew(probes, tmp_path):
+    server = MutualServer(tmp_path, listing(), watch(), broken(b""), hold())
+    cluster = {"server": f"https://127.0.0.1:{server.port}", "insecure-skip-tls-verify": True}
+    probe = probes(server, "watch", "/x", cluster=cluster, user=server.user("old"))
+    probe.wait("^listed 0")
+    server.authority = "new"
+    probe.wait("^trouble API_UNREACHABLE ", 20)
+    config = json.loads((tmp_path / "kubeconfig").read_text())
+    config["users"][0]["user"] = server.user("new")
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    probe.wait("^config changed", 20)
+    probe.wait("^well", 20)
+    server.close()
+
+
+def test_an_encrypted_key_that_comes_later_is_told_and_the_one_before_goes_on(servers, probes, tmp_path):
+    server = servers(listing(), *[watch(event("BOOKMARK", {"metadata": {"resourceVersion": str(n)}})) for n in range(11, 60)], hold())
+    for name, text in (("crt", "-----BEGIN CERTIFICATE-----"), ("key", "-----BEGIN PRIVATE KEY-----")):
+        (tmp_path / name).write_text(text)
+    probe = probes(server, "watch", "/x", user={"client-certificate": str(tmp_path / "crt"), "client-key": str(tmp_path / "key")})
+    probe.wait("^listed 0")
+    (tmp_path / "key2").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    config = tmp_path / "kubeconfig"
+    config.write_text(config.read_text().replace(str(tmp_path / "key"), str(tmp_path / "key2")))
+    assert "openssl pkey -in" in probe.wait("^config INVALID_CONFIG .*is encrypted", 20)
+    assert probe.count("^trouble") == 0
+
+
+def test_an_encrypted_key_is_refused_at_the_start(servers, probes, tmp_path):
+    (tmp_path / "crt").write_text("-----BEGIN CERTIFICATE-----")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-aes256", "-pass", "pass:x",
+                    "-out", tmp_path / "key"], check=True, capture_output=True)
+    user = {"client-certificate": str(tmp_path / "crt"), "client-key": str(tmp_path / "key")}
+    probe = probes(servers(answer(200, {})), "call", "GET", "/x", user=user, cluster={"server": "https://127.0.0.1:1"})
+    assert f"openssl pkey -in {tmp_path}/key -out" in probe.wait("^error INVALID_CONFIG .*is encrypted")
+
+
+def test_a_lease_is_over_after_a_suspend_that_was_longer(servers, probes):
+    """CLOCK_MONOTONIC stands still meanwhile, and others' clocks do not."""
+    lease = answer(201, {"metadata": {"name": "l"}, "spec": {}})
+    probe = probes(servers(answer(404, {}), lease), "lease", "n", "l", "me", "15000")
+    probe.wait("^acquired held")
+    probe.process.send_signal(signal.SIGUSR1)
+    assert probe.wait("^slept ") == "slept not held"
+
+
 def test_a_proxy_sees_no_token_of_a_tls_server_and_its_refusal_is_told(servers, probes):
     proxy = servers(answer(403, {}))
     cluster = {"server": "https://kube.example:6443", "proxy-url": f"http://127.0.0.1:{proxy.port}"}
@@ -831,6 +934,26 @@ def test_a_socket_left_behind_is_no_hindrance(servers, probes, tmp_path):
     third.wait("acting")
     assert health(path, "/healthz")[0] == 200
     assert third.stop() == 0
+
+
+@pytest.mark.parametrize("address", ["localhost:{port}", "{folder}/health.sock"])
+def test_those_who_connect_and_say_nothing_keep_nobody_from_asking(servers, probes, tmp_path, address):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = address.format(port=port, folder=tmp_path)
+    probes(servers(answer(200, {})), "--health", address, program=PROGRAM).wait("acting")
+    idle = []
+    option = ["--unix-socket", address, "http://x/healthz"] if address.startswith("/") else [f"http://{address}/healthz"]
+    for _ in range(3):
+        for _ in range(40):
+            idle.append(socket.socket(socket.AF_UNIX if address.startswith("/") else socket.AF_INET))
+            idle[-1].setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                idle[-1].connect(address if address.startswith("/") else ("127.0.0.1", port))
+        done = subprocess.run(["curl", "-sS", "-m", "6", *option], capture_output=True, text=True, check=False)
+        assert done.stdout == "ok\n", done.stderr
+    for connection in idle:
+        connection.close()
 
 
 def test_idle_and_excess_health_connections_hold_nobody_up(servers, probes, tmp_path):

@@ -1,4 +1,5 @@
 /* What daemon/kube decides by itself: configuration, paths, back-off, refusals, and the options that programs share. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -251,6 +252,146 @@ static void a_token_never_stands_in_a_message(void **state)
     uv_loop_close(&loop);
 }
 
+static void a_key_that_needs_a_passphrase_is_refused_with_the_way_to_decrypt_it(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const keys[] = {
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0\n\nx\n",
+    };
+    struct kube_client *client;
+    struct kube_client_options options = {.user_agent = "t"};
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    write_file("crt", "-----BEGIN CERTIFICATE-----\n");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        write_file("key", keys[i]);
+        write_config("config", "server: 'https://h'", "client-certificate: crt, client-key: key");
+        assert_int_equal(load(fixture, "config", NULL), 0);
+        assert_int_equal(kube_client_new(&loop, fixture->config, &options, &client, &fixture->error), -1);
+        assert_non_null(strstr(fixture->error.message, "client-key ./key is encrypted"));
+        assert_non_null(strstr(fixture->error.message, "openssl pkey -in ./key -out NEW-FILE"));
+    }
+    write_config("config", "server: 'https://h'",
+                 "client-certificate: crt, client-key-data: "
+                 "LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURSBLRVktLS0tLQo=");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_int_equal(kube_client_new(&loop, fixture->config, &options, &client, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message, "client-key-data is encrypted"));
+    uv_loop_close(&loop);
+}
+
+static void empty_data_counts_as_none(void **state)
+{
+    struct fixture *fixture = *state;
+    write_file("ca", "-----BEGIN CERTIFICATE-----\n");
+    write_config("config", "server: 'https://h', certificate-authority-data: '', certificate-authority: ca",
+                 "client-certificate-data: '', client-key-data: ''");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_null(fixture->config->ca_data);
+    assert_string_equal(fixture->config->ca_file, "./ca");
+    assert_null(fixture->config->client_key_data);
+}
+
+/* ---- Tests: what is dangerous ------------------------------------------------------------------------------------ */
+
+static void on_warning(const char *text, void *user)
+{
+    char *all = user;
+    snprintf(all + strlen(all), 4096 - strlen(all), "%s\n", text);
+}
+
+static void warn(struct fixture *fixture, const char *cluster, const char *user, char ret[4096])
+{
+    write_config("config", cluster, user);
+    chmod("config", 0600);
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    *ret = '\0';
+    kube_config_warn(fixture->config, on_warning, ret);
+}
+
+static void what_is_dangerous_is_told_and_what_is_not_is_not(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[4096];
+    static const char *const safe[] = {"server: 'https://h'", "server: 'http://127.0.0.1:80'",
+                                       "server: 'http://localhost'", "server: 'http://[::1]:80'"};
+    for (size_t i = 0; i < sizeof safe / sizeof *safe; i++) {
+        warn(fixture, safe[i], "token: t", text);
+        assert_string_equal(text, "");
+    }
+    warn(fixture, "server: 'http://128.0.0.1'", "token: t", text);
+    assert_non_null(strstr(text, "the token or password goes to http://128.0.0.1 unencrypted"));
+    warn(fixture, "server: 'http://h'", "username: a, password: b", text);
+    assert_non_null(strstr(text, "unencrypted"));
+    warn(fixture, "server: 'http://h'", "username: a", text);
+    assert_string_equal(text, "");
+    warn(fixture, "server: 'https://h', insecure-skip-tls-verify: true", "token: t", text);
+    assert_non_null(strstr(text, "insecure-skip-tls-verify is set"));
+    chmod("config", 0604);
+    *text = '\0';
+    kube_config_warn(fixture->config, on_warning, text);
+    assert_non_null(strstr(text, "kubeconfig config can be read by every user of this machine: run chmod 600 config"));
+}
+
+/* ---- Tests: secrets in memory ------------------------------------------------------------------------------------ */
+
+static const char *secret; /* NULL: nobody looks */
+static unsigned int n_left_behind;
+
+void __real_free(void *block);
+void __wrap_free(void *block);
+
+void __wrap_free(void *block)
+{
+    if (block && secret && memmem(block, malloc_usable_size(block), secret, strlen(secret)))
+        n_left_behind++;
+    __real_free(block);
+}
+
+static void no_secret_is_left_in_memory_that_is_free(void **state)
+{
+    struct fixture *fixture = *state;
+    char user[8192], token[] = "xusxrl-ohdbhv-yhub-sodlq-whaw"; /* so that this text is no finding itself */
+    for (char *at = token; *at; at++)
+        *at = *at == '-' ? '-' : (char)(*at - 3);
+    snprintf(user, sizeof user, "token: %s, username: u, password: %s, x: '%05000d'", token, token, 0);
+    write_config("config", "server: 'http://h'", user);
+    explicit_bzero(user, sizeof user);
+    secret = token;
+    n_left_behind = 0;
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_string_equal(fixture->config->token, token);
+    fixture->config = kube_config_free(fixture->config);
+    secret = NULL;
+    assert_int_equal(n_left_behind, 0);
+}
+
+/* ---- Tests: written anew ----------------------------------------------------------------------------------------- */
+
+static void a_kubeconfig_that_is_written_anew_counts_at_the_next_look(void **state)
+{
+    struct fixture *fixture = *state;
+    write_config("config", "server: 'http://first'", "token: a");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    struct kube_config *config = fixture->config;
+    assert_int_equal(kube_config_refresh(config, 1000, &fixture->error), 0);
+    write_config("config", "server: 'http://second'", "token: b");
+    assert_int_equal(kube_config_refresh(config, 1500, &fixture->error), 0); /* once a second */
+    assert_int_equal(kube_config_refresh(config, 2000, &fixture->error), 1);
+    assert_string_equal(config->server, "http://second");
+    assert_string_equal(config->token, "b");
+    assert_int_equal(kube_config_refresh(config, 9000, &fixture->error), 0);
+    write_config("config", "server: 'http://third'", "tokenFile: later");
+    assert_int_equal(kube_config_refresh(config, 10000, &fixture->error), -1);
+    assert_string_equal(config->server, "http://second");
+    write_file("later", "t");
+    assert_int_equal(kube_config_refresh(config, 11000, &fixture->error), 1);
+    assert_string_equal(config->server, "http://third");
+    unlink("config");
+    assert_int_equal(kube_config_refresh(config, 12000, &fixture->error), 0);
+}
+
 /* ---- Tests: paths, back-off, refusals ---------------------------------------------------------------------------- */
 
 static void names_in_paths_are_escaped(void **state)
@@ -428,6 +569,11 @@ int main(void)
         TEST(every_wrong_field_is_named_with_what_to_write),
         TEST(every_wrong_file_is_told),
         TEST(a_token_never_stands_in_a_message),
+        TEST(a_key_that_needs_a_passphrase_is_refused_with_the_way_to_decrypt_it),
+        TEST(empty_data_counts_as_none),
+        TEST(what_is_dangerous_is_told_and_what_is_not_is_not),
+        TEST(no_secret_is_left_in_memory_that_is_free),
+        TEST(a_kubeconfig_that_is_written_anew_counts_at_the_next_look),
         TEST(names_in_paths_are_escaped),
         TEST(back_off_doubles_with_jitter_and_keeps_what_the_server_asks),
         TEST(a_refusal_is_told_in_the_servers_words),
