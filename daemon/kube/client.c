@@ -167,7 +167,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
 static size_t on_body(char *data, size_t size, size_t count, void *user)
 {
     struct kube_call *call = user;
-    return response_add(&call->response, data, size * count) == 0 ? size * count : 0;
+    enum filter_result result = response_add(&call->response, data, size * count);
+    bool is_broken = result == FILTER_BAD && call->request.is_stream && call->opened;
+    return result == FILTER_LARGE || is_broken ? 0 : size * count; /* the text of a refusal may be a proxy's */
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------- */

@@ -77,14 +77,13 @@ void response_done(struct response *response)
     *response = (struct response){0};
 }
 
-/* A body that is no JSON is read to its end: it may be a proxy's, and its status says enough. */
-int response_add(struct response *response, const void *data, size_t size)
+enum filter_result response_add(struct response *response, const void *data, size_t size)
 {
     enum filter_result result = filter_add(response->filter, data, size);
     response->size += size;
     response->too_large = response->too_large || result == FILTER_LARGE ||
                           (response->is_stream ? filter_position(response->filter) : response->size) > response->max;
-    return response->too_large || (response->is_stream && result != FILTER_GOOD) ? -1 : 0;
+    return response->too_large ? FILTER_LARGE : result;
 }
 
 bool response_has_value(const struct response *response)

@@ -30,8 +30,8 @@ struct response {
 void response_init(struct response *response, enum kube_shape shape, const struct kube_field *fields, uint64_t max);
 void response_done(struct response *response);
 
-/* -1: no more is wanted: too much has come, or of a stream, no JSON. */
-int response_add(struct response *response, const void *data, size_t size);
+/* BAD: it is no JSON; more may come, and is passed over. LARGE: no more is wanted. */
+enum filter_result response_add(struct response *response, const void *data, size_t size);
 bool response_has_value(const struct response *response);
 json_t *response_take(struct response *response); /* the next complete value, the caller's; NULL: none */
 

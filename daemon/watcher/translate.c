@@ -213,7 +213,7 @@ static int read_spec(const json_t *object, const json_t **ret, struct ipam_error
 {
     const char *problem = kube_object_problem(object);
     if (problem)
-        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "%s: write less of it", problem);
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "%s: write what the field takes", problem);
     return read_object(object, "spec", "spec", ret, reterr);
 }
 

@@ -527,6 +527,15 @@ def test_half_an_event_is_none_and_the_watch_goes_on_before_it(servers, probes, 
     assert paths(server)[2].endswith("resourceVersion=15")
 
 
+def test_a_refusal_of_a_watch_that_is_no_json_is_one_all_the_same(servers, probes):
+    page = b"404 page not found\n"
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11)), page), answer(404, page),
+                     listing(item("b", "2", 6), version="21"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object b 6", 20)
+    assert [re.search("limit|watch", path)[0] for path in paths(server)[:4]] == ["limit", "watch", "watch", "limit"]
+
+
 def test_a_server_that_closes_every_watch_at_once_is_no_hot_loop(servers, probes):
     server = servers(listing(), watch())
     probe = probes(server, "watch", "/x")

@@ -452,9 +452,9 @@ static void events_come_whole_however_they_are_cut(void **state)
     for (size_t cut = 0; cut <= sizeof text - 1; cut++) {
         struct response response;
         response_init(&response, KUBE_EVENTS, NULL, 1000);
-        assert_int_equal(response_add(&response, text, cut), 0);
+        assert_int_equal(response_add(&response, text, cut), FILTER_GOOD);
         int64_t sum = events_take(&response);
-        assert_int_equal(response_add(&response, text + cut, sizeof text - 1 - cut), 0);
+        assert_int_equal(response_add(&response, text + cut, sizeof text - 1 - cut), FILTER_GOOD);
         sum += events_take(&response);
         assert_int_equal(sum, 6);
         assert_int_equal(response_check(&response, &error), 0);
@@ -468,7 +468,7 @@ static void half_an_event_is_an_error_that_names_the_byte(void **state)
     struct ipam_error error;
     struct response response;
     response_init(&response, KUBE_EVENTS, NULL, 1000);
-    assert_int_equal(response_add(&response, "{\"a\":1}{\"a\":", 12), 0);
+    assert_int_equal(response_add(&response, "{\"a\":1}{\"a\":", 12), FILTER_GOOD);
     assert_int_equal(events_take(&response), 1);
     assert_int_equal(response_check(&response, &error), -1);
     assert_non_null(strstr(error.message, "event 2 is not JSON: byte 5: "));
@@ -484,14 +484,14 @@ static void the_bound_of_a_stream_is_that_of_one_event_and_of_a_call_that_of_all
     response_init(&stream, KUBE_EVENTS, NULL, 10);
     response_init(&call, KUBE_ONE, NULL, 10);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(response_add(&stream, event, sizeof event - 1), 0);
-    assert_int_equal(response_add(&stream, "\"23456789", 9), 0); /* and the newline before */
-    assert_int_equal(response_add(&stream, "1", 1), -1);
+        assert_int_equal(response_add(&stream, event, sizeof event - 1), FILTER_GOOD);
+    assert_int_equal(response_add(&stream, "\"23456789", 9), FILTER_GOOD); /* and the newline before */
+    assert_int_equal(response_add(&stream, "1", 1), FILTER_LARGE);
     assert_int_equal(response_check(&stream, &error), -1);
     assert_true(kube_error_is_too_large(&error));
-    assert_int_equal(response_add(&call, "\"23456789\"", 10), 0);
+    assert_int_equal(response_add(&call, "\"23456789\"", 10), FILTER_GOOD);
     assert_int_equal(response_check(&call, &error), 0);
-    assert_int_equal(response_add(&call, " ", 1), -1);
+    assert_int_equal(response_add(&call, " ", 1), FILTER_LARGE);
     assert_int_equal(response_check(&call, &error), -1);
     assert_non_null(strstr(error.message, "the response is larger than 10 bytes"));
     response_done(&stream);
@@ -511,7 +511,7 @@ static void a_refusal_is_read_in_place_of_what_was_asked_for(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct response response;
         response_init(&response, shapes[i], fields, 1000);
-        assert_int_equal(response_add(&response, text, sizeof text - 1), 0);
+        assert_int_equal(response_add(&response, text, sizeof text - 1), FILTER_GOOD);
         json_t *body = response_take(&response);
         struct kube_response refusal = {.status = 410, .body = body};
         kube_response_error(&request, &refusal, &error);
