@@ -87,7 +87,7 @@ struct program {
     enum act act;
     bool wanted; /* it may act: there is no lease, or we hold it */
     bool stopping, connected, said_ready;
-    uint64_t started_at, turns, troubles_begun;
+    uint64_t started_at, turns, troubles_begun, undefined;
     uint64_t lines_since; /* ms */
     unsigned int lines;   /* about objects since then */
     int step;             /* of the shut-down */
@@ -149,8 +149,10 @@ void program_trouble(struct program *program, const char *what, const struct ipa
 
 void program_watch_trouble(struct program *program, const char *what, const struct ipam_error *error)
 {
+    bool undefined = error && kube_error_is_absence(error);
     program_trouble(program, what, error);
-    if (error && program->shared->once && kube_error_is_absence(error))
+    program->undefined += undefined;
+    if (undefined && program->shared->once)
         program_finish(program, error);
 }
 
@@ -248,6 +250,7 @@ static void metrics(FILE *out, void *user)
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"throttled\"}", api->throttled);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"server\"}", api->server_errors);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"conflict\"}", api->conflicts);
+    counter(out, "ipam_kube_errors_total", NULL, "{error=\"undefined\"}", program->undefined);
     counter(out, "ipam_kube_events_dropped_total", "Events that were too many or could not be written.", "",
             kube_events_dropped(program->events));
     if (program->role->metrics)

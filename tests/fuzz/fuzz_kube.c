@@ -71,7 +71,8 @@ static void check_jansson(const uint8_t *text, size_t size)
     bool good;
     json_t *other = json_loadb((const char *)text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
     json_t *values = read_all(KUBE_ONE, NULL, text, size, size + 1, &good);
-    if (other && depth_of(other) <= FILTER_DEPTH_MAX) {
+    bool ended = memchr(text, '\0', size) != NULL; /* a NUL byte after the value is the end of the text to jansson */
+    if (other && !ended && depth_of(other) <= FILTER_DEPTH_MAX) {
         CHECK(good && json_array_size(values) == 1);
         CHECK(json_equal(json_array_get(values, 0), other));
     }

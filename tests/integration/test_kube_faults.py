@@ -821,6 +821,7 @@ def test_health_tells_what_is_wrong_and_what_is_counted(servers, probes, daemon,
     assert status == 200 and "text/plain; version=0.0.4" in head
     assert "ipam_acting 1\n" in body and "ipam_ipamd_connected 1\n" in body and "probe_asked 1\n" in body
     assert "ipam_kube_requests_total 1\n" in body and 'ipam_kube_errors_total{error="conflict"} 0\n' in body
+    assert 'ipam_kube_errors_total{error="undefined"} 0\n' in body
     assert health(socket_path, "/metrics", "HEAD")[::2] == (200, "")
     assert health(socket_path, "/other")[0] == 404
     status, head, _ = health(socket_path, "/readyz", "POST")
