@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -97,25 +98,42 @@ def build(preset):
 
 
 def run_shown(command, timeout):
-    """Like run(), for what takes long and tells how far it is: its output goes to the terminal as it comes."""
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    """Like run(), for what takes long and tells how far it is: what it says on stderr is shown as it comes. Returns (status,
+    the last line of that)."""
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               text=True, errors="replace", start_new_session=True)
     running.add(process.pid)
+    last = ""
+    late = threading.Timer(timeout, os.killpg, (process.pid, signal.SIGKILL))
+    late.start()
     try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
+        for line in process.stderr:
+            last = line.strip()
+            say(f"   {last}")
+        status = process.wait()
+        return (None if status == -signal.SIGKILL else status), last
     finally:
+        late.cancel()
         running.discard(process.pid)
 
 
 def api_server():
-    """What the e2e tests stand on; kube-apiserver is built once and stays in a cache folder."""
+    """Debian's kube-apiserver: built once, it stays in a cache folder."""
     for command in (["bash", ".ci/install", "e2e", "kubectl"], ["tests/e2e/build-apiserver"]):
-        status = run_shown(command, timeout=2400)
+        status, _ = run_shown(command, timeout=2400)
         if status != 0:
             raise BuildFailed(f"{' '.join(command)}: {'timed out' if status is None else f'exit status {status}'}, see above")
+
+
+CANNOT_BUILD = 3  # exit status of tests/e2e/build-current
+
+
+def current_servers():
+    """Kubernetes and etcd of a current release, built once as well. Returns why this machine can't have them, or ""."""
+    status, last_line = run_shown(["tests/e2e/build-current"], timeout=3600)
+    if status not in (0, CANNOT_BUILD):
+        raise BuildFailed(f"tests/e2e/build-current: {'timed out' if status is None else f'exit status {status}'}, see above")
+    return last_line if status == CANNOT_BUILD else ""
 
 
 # ---- C tests ------------------------------------------------------------------------------------------------------
@@ -234,6 +252,28 @@ class PyTests:
         return counts
 
 
+@dataclasses.dataclass
+class E2eTests:
+    """tests/e2e on a current API server and those marked `core` on Debian's too; all on Debian's where no other can be had."""
+    preset: str
+    workers: int
+
+    def run(self):
+        api_server()
+        reason = current_servers()
+        if reason:
+            counts = self.on("debian")
+            counts.skips.append(("e2e on a current API server", f"{reason}; all ran on Debian's"))
+            return counts
+        counts = self.on("current")
+        counts.add(self.on("debian", "-m", "core"))
+        return counts
+
+    def on(self, release, *arguments):
+        say(f"   on the {'current' if release == 'current' else 'old'} API server")
+        return PyTests(self.preset, ["tests/e2e", *arguments], {"IPAMD_KUBE": release}, timeout=3000, workers=self.workers).run()
+
+
 # ---- Checks of the sources ----------------------------------------------------------------------------------------
 
 def tracked(*patterns):
@@ -268,7 +308,8 @@ def packages_are_listed_once_with_known_groups():
 
 def shell_scripts_parse():
     wrong = [run(["bash", "-n", name], timeout=10)[1]
-             for name in ("run", "test", ".ci/run", ".ci/install", "tests/e2e/build-apiserver")]
+             for name in ("run", "test", ".ci/run", ".ci/install", "tests/e2e/build-apiserver", "tests/e2e/build-current",
+                      "tests/e2e/build-common")]
     return "".join(wrong)
 
 
@@ -339,7 +380,7 @@ SUITES = (
            PyTests("tsan", ["tests/integration", "tests/crash", "tests/bus", "-m", "threads"],
                    {"IPAMD_SLOW": "6", "CRASH_ROUNDS": "6", "BUS_SECONDS": "36"}, workers=2 * CORES))),
     Suite("e2e", "ipamd's Kubernetes processes against a real API server, with kubectl",
-          (PyTests("release", ["tests/e2e"], timeout=3000, needs=(api_server,), workers=CORES + 1),)),
+          (E2eTests("release", workers=CORES + 1),)),
     Suite("bench", "tables of figures beside their yardsticks", (Program("release", [PYTHON, "tests/bench/run.py"]),),
           default=False),
     Suite("bench-kube", "5,000 VIPs on a real API server, beside a plain client",

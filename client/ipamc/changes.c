@@ -75,6 +75,9 @@ static const char *released_words(struct arena *arena, const Ipam__V1__Change *c
     if (claim->address[0] == '\0')
         return arena_printf(arena, "%s no longer waits for an %s address", owner_text(arena, claim),
                             view_family(claim->family));
+    if (claim->cooling_until != NULL)
+        return arena_printf(arena, "cooling of %s ended before its time, which was %s, last held by %s", claim->address,
+                            change_time(arena, claim->cooling_until), owner_text(arena, claim));
     if (by_itself(change->actor))
         return arena_printf(arena, "%s has cooled and is free, last held by %s", claim->address,
                             owner_text(arena, claim));

@@ -7,10 +7,13 @@
 #include "read_changes.h"
 #include "when.h"
 
+#define AT_ONCE 1000 /* changes that are read in one piece */
+
 struct history_read {
     struct history history;
     struct listing listing; /* what the tenures borrow from */
-    Google__Protobuf__Timestamp at, oldest;
+    struct history_moment moment;
+    Google__Protobuf__Timestamp oldest;
     bool has_at, has_oldest;
     struct changes_read read;
 };
@@ -66,11 +69,42 @@ static int note_compacted(struct cli *cli, struct history_read *read, struct ipa
         return 0;
     if (read_changes(cli, &any, 1, keep_time, read, NULL, &ignored, reterr) < 0)
         return -1;
-    if (read->has_at && read->has_oldest && read->at.seconds >= read->oldest.seconds)
+    if (read->moment.revision > 0)
         return 0;
     cli_note(cli, "changes up to revision %llu are no longer kept: holders that had gone before %s are not known",
              (unsigned long long)read->read.compacted_through,
              read->has_oldest ? change_time(&cli->arena, &read->oldest) : "now");
+    return 0;
+}
+
+/* Looks for the moment from the newest change backwards. */
+struct search {
+    struct history_moment *moment;
+    uint64_t last; /* of the changes that are looked at now */
+};
+
+static int look(const Ipam__V1__Change *change, void *user, struct ipam_error *reterr)
+{
+    const struct search *search = user;
+
+    (void)reterr;
+    if (change->revision <= search->last && change->at != NULL && compare_times(change->at, &search->moment->at) <= 0)
+        search->moment->revision = change->revision;
+    return 0;
+}
+
+static int find_moment(struct cli *cli, struct history_read *read, struct ipam_error *reterr)
+{
+    Ipam__V1__ListChangesRequest any = IPAM__V1__LIST_CHANGES_REQUEST__INIT;
+    struct search search = {&read->moment, read->read.revision};
+    struct changes_read ignored;
+
+    for (; search.last > read->read.compacted_through && read->moment.revision == 0; search.last = any.after_revision) {
+        uint64_t count = search.last < AT_ONCE ? search.last : AT_ONCE;
+        any.after_revision = search.last - count;
+        if (read_changes(cli, &any, count, look, &search, NULL, &ignored, reterr) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -108,7 +142,9 @@ static int read_history(struct cli *cli, struct history_read *read, struct ipam_
         return -1;
     for (size_t i = 0; i < read->listing.count; i++)
         history_add_present(&read->history, read->listing.items[i]);
-    history_finish(&read->history, read->has_at ? &read->at : NULL);
+    if (read->has_at && find_moment(cli, read, reterr) < 0)
+        return -1;
+    history_finish(&read->history, read->has_at ? &read->moment : NULL);
     return note_compacted(cli, read, reterr);
 }
 
@@ -120,8 +156,9 @@ int cmd_history(struct cli *cli, struct ipam_error *reterr)
 
     if ((options->address == NULL) == (options->owner == NULL))
         return usage_error(reterr, "history of what: write ipamc history --address A, or --owner [KIND/]NAME");
-    google__protobuf__timestamp__init(&read.at);
-    if (read.has_at && when_moment_parse(options->at, cli->output.now, &read.at.seconds, &read.at.nanos, &why) < 0)
+    google__protobuf__timestamp__init(&read.moment.at);
+    if (read.has_at &&
+        when_moment_parse(options->at, cli->output.now, &read.moment.at.seconds, &read.moment.at.nanos, &why) < 0)
         return usage_error(reterr, "--at %s", why.message);
     int result = read_history(cli, &read, reterr);
     if (result == 0)

@@ -45,7 +45,7 @@ const struct command commands[] = {
     {"allocate", NULL, "POOL|- [KIND/]OWNER", 2, 2, cmd_allocate, ALLOCATE,
      "Give an owner (of kind Manual, if none is said) an address and print it"},
     {"release", NULL, "[[KIND/]OWNER]", 0, 1, cmd_release,
-     DRY_RUN | OWNER | OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_FAMILY),
+     DRY_RUN | OWNER | OPTION_BIT(OPTION_ADDRESS) | OPTION_BIT(OPTION_FAMILY) | OPTION_BIT(OPTION_END_COOLING),
      "Give an owner's addresses back, or --address A"},
     {"call", NULL, "METHOD [JSON|-]", 0, 2, cmd_call, OPTION_BIT(OPTION_LIST),
      "Call any method with a message in JSON"},

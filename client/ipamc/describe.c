@@ -216,6 +216,7 @@ COUNTER_FACT(releases_total)
 COUNTER_FACT(batches_total)
 COUNTER_FACT(changes_total)
 COUNTER_FACT(commit_failures)
+COUNTER_FACT(clock_steps)
 
 static const struct column status_rows[] = {
     {"Version", false, status_version},
@@ -237,5 +238,6 @@ static const struct column status_rows[] = {
     {"Commits", false, status_batches_total},
     {"Commits failed", false, status_commit_failures},
     {"Changes", false, status_changes_total},
+    {"Clock steps", false, status_clock_steps},
 };
 const struct view status_facts = {status_rows, COUNT(status_rows), NULL};

@@ -324,6 +324,9 @@ static void advise_cooling(const struct explain *explain, struct advice *ret)
     if (explain->holder != NULL)
         advise(ret, arena_printf(explain->arena, "time: it is kept for %s until %s", owner_of(explain, explain->holder),
                                  change_time(explain->arena, explain->holder->cooling_until)));
+    if (explain->holder != NULL)
+        advise(ret, arena_printf(explain->arena, "ending that (ipamc release --address %s --end-cooling)",
+                                 explain->holder->address));
     advise(ret, "asking for another address, or for any");
 }
 

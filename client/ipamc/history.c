@@ -75,11 +75,11 @@ static void add_bound(struct history *history, const Ipam__V1__Change *change)
         tenure->allocated = change;
 }
 
-/* The end of cooling is ipamd's own doing, and ends no tenure. */
+/* The end of cooling, ipamd's own doing or asked for, ends no tenure. */
 static bool is_given_back(const Ipam__V1__Change *change)
 {
     const Ipam__V1__Claim *claim = change->claim;
-    bool asked_for = change->actor != NULL && change->actor->method[0] != '\0';
+    bool asked_for = change->actor != NULL && change->actor->method[0] != '\0' && claim->cooling_until == NULL;
 
     return claim->address[0] != '\0' && (claim->state == IPAM__V1__CLAIM_STATE__COOLING || asked_for);
 }
@@ -114,7 +114,7 @@ void history_add_present(struct history *history, const Ipam__V1__Claim *claim)
         add_tenure(history, claim);
 }
 
-static int compare_times(const Google__Protobuf__Timestamp *a, const Google__Protobuf__Timestamp *b)
+int compare_times(const Google__Protobuf__Timestamp *a, const Google__Protobuf__Timestamp *b)
 {
     int64_t a_seconds = a == NULL ? INT64_MIN : a->seconds, b_seconds = b == NULL ? INT64_MIN : b->seconds;
     int32_t a_nanos = a == NULL ? 0 : a->nanos, b_nanos = b == NULL ? 0 : b->nanos;
@@ -124,25 +124,41 @@ static int compare_times(const Google__Protobuf__Timestamp *a, const Google__Pro
     return (a_nanos > b_nanos) - (a_nanos < b_nanos);
 }
 
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* Those whose beginning is no longer kept began before all others. */
 static int compare_tenures(const void *a, const void *b)
 {
     const struct tenure *left = a, *right = b;
-    int order = compare_times(left->from, right->from);
-    return order != 0 ? order : (left->claim->id > right->claim->id) - (left->claim->id < right->claim->id);
+    uint64_t left_from = left->allocated == NULL ? 0 : left->allocated->revision;
+    uint64_t right_from = right->allocated == NULL ? 0 : right->allocated->revision;
+    int order = compare_numbers(left_from, right_from);
+    return order != 0 ? order : compare_numbers(left->claim->id, right->claim->id);
 }
 
-/* From the moment of the grant on, up to the moment of the release. */
-static bool holds_at(const struct tenure *tenure, const Google__Protobuf__Timestamp *at)
+/* What is no longer kept happened before all that is. */
+static bool begins_by(const struct tenure *tenure, const struct history_moment *moment)
 {
-    return compare_times(tenure->from, at) <= 0 && (tenure->to == NULL || compare_times(at, tenure->to) < 0);
+    if (tenure->allocated != NULL)
+        return tenure->allocated->revision <= moment->revision;
+    return moment->revision > 0 || compare_times(tenure->from, &moment->at) <= 0;
 }
 
-void history_finish(struct history *history, const Google__Protobuf__Timestamp *at)
+/* From the revision of the grant on, up to that of the release. */
+static bool holds_at(const struct tenure *tenure, const struct history_moment *moment)
+{
+    return begins_by(tenure, moment) && (tenure->ended == NULL || tenure->ended->revision > moment->revision);
+}
+
+void history_finish(struct history *history, const struct history_moment *moment)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < history->count; i++) {
-        if (at == NULL || holds_at(&history->items[i], at))
+        if (moment == NULL || holds_at(&history->items[i], moment))
             history->items[kept++] = history->items[i];
     }
     history->count = kept;

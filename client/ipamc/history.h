@@ -32,8 +32,17 @@ void history_add(struct history *history, const Ipam__V1__Change *change);
 /* A claim that is bound now, for those whose changes are no longer kept. */
 void history_add_present(struct history *history, const Ipam__V1__Claim *claim);
 
-/* Sorts by beginning; only those that held at that time are left when `at` (may be NULL) is given. */
-void history_finish(struct history *history, const Google__Protobuf__Timestamp *at);
+/* What "at this time" means: the clock may have gone back, so it is the state after one revision. */
+struct history_moment {
+    Google__Protobuf__Timestamp at;
+    uint64_t revision; /* the highest whose time is not after `at`; 0: none that is kept */
+};
+
+/* Sorts by beginning, as revisions have it; only those that held at the moment (may be NULL) are left. */
+void history_finish(struct history *history, const struct history_moment *moment);
+
+/* Before 0: none. */
+int compare_times(const Google__Protobuf__Timestamp *a, const Google__Protobuf__Timestamp *b);
 
 extern const struct view tenure_view; /* rows are struct tenure */
 

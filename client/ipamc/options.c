@@ -74,6 +74,8 @@ static const struct option_row {
     [OPTION_DRY_RUN] = FLAG("dry-run", 0, dry_run, "say what would happen and change nothing"),
     [OPTION_ENQUEUE] = FLAG("enqueue", 0, enqueue, "wait in the queue for what can't be granted now"),
     [OPTION_REPLACE] = FLAG("replace", 0, replace, "swap the address that the owner holds on other terms"),
+    [OPTION_END_COOLING] =
+        FLAG("end-cooling", 0, end_cooling, "end the cooling of --address A now, and release nothing"),
     [OPTION_FAMILY] = CHOICE("family", 0, "FAMILY", family, family_names, IPAM__V1__FAMILY__IPV4, "ipv4, ipv6 or dual"),
     [OPTION_ADDRESS] = TEXT("address", "A", address, "this address"),
     [OPTION_IPV6_ADDRESS] = TEXT("ipv6-address", "A", ipv6_address, "this IPv6 address, with --family dual"),

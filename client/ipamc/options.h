@@ -27,6 +27,7 @@ enum option_id {
     OPTION_DRY_RUN,
     OPTION_ENQUEUE,
     OPTION_REPLACE,
+    OPTION_END_COOLING,
     OPTION_FAMILY,
     OPTION_ADDRESS,
     OPTION_IPV6_ADDRESS,
@@ -62,7 +63,7 @@ struct options {
     bool help, version;
     const char **files; /* -f, in order */
     size_t n_files;
-    bool dry_run, enqueue, replace, only_if_unused, ignore_not_found, list, watch;
+    bool dry_run, enqueue, replace, end_cooling, only_if_unused, ignore_not_found, list, watch;
     Ipam__V1__Family family;
     Ipam__V1__ClaimState state;
     const char *address, *ipv6_address, *preferred_address, *preferred_ipv6_address;

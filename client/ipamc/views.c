@@ -6,6 +6,8 @@
 
 #include <ipam/addr.h>
 
+#include "changes.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Names of enum values ------------------------------------------------------------------------------------------- */
@@ -237,6 +239,12 @@ static const char *claim_reason(const struct output *output, const void *row)
     return ((const Ipam__V1__Claim *)row)->reason;
 }
 
+static const char *claim_cooling(const struct output *output, const void *row)
+{
+    const Ipam__V1__Claim *claim = row;
+    return change_time(output->arena, claim->cooling_until);
+}
+
 static const char *claim_label(const struct output *output, const void *row)
 {
     const Ipam__V1__Claim *claim = row;
@@ -248,7 +256,7 @@ static const struct column claim_columns[] = {
     {"ADDRESS", false, claim_address}, {"KIND", false, claim_kind},    {"NAME", false, claim_name},
     {"POOL", false, claim_pool},       {"STATE", false, claim_state},  {"AGE", false, claim_age},
     {"FAMILY", true, claim_family},    {"UID", true, claim_uid},       {"REQUESTED", true, claim_requested},
-    {"QUEUE", true, claim_queue},      {"REASON", true, claim_reason},
+    {"QUEUE", true, claim_queue},      {"REASON", true, claim_reason}, {"COOLING-UNTIL", true, claim_cooling},
 };
 
 const struct view claim_view = {claim_columns, COUNT(claim_columns), claim_label};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bus.h"
+#include "clock.h"
 #include "connection.h"
 #include "files.h"
 #include "log.h"
@@ -25,7 +26,9 @@
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
 #define ACCEPTS_BURST    1024
-#define COOLING_WAIT_MAX 60000 /* ms: the wall clock may be set, so look again after a while */
+#define COOLING_WAIT_MAX 60000 /* ms: time asleep counts for cooling, and not for timers, so look again after a while */
+#define COOLING_ENDS     1000  /* in one iteration at most, and no more while so many changes wait for the disk */
+#define CLOCK_LOOK_MS    5000
 
 /* The handles of the loop; all are closed together. */
 enum handle {
@@ -34,6 +37,7 @@ enum handle {
     HANDLE_WRITER,
     HANDLE_TURN,
     HANDLE_COOLING,
+    HANDLE_CLOCK,
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
     HANDLE_RETRY,
@@ -57,8 +61,9 @@ struct daemon {
     struct listener *listener, *events;
     struct bus bus;
     struct reads reads;
-    struct wall_time now; /* of this turn of the loop; 0: not read yet */
-    struct wall_time cooling_armed_for;
+    struct clock clock;
+    bool clock_is_read; /* in this iteration */
+    struct elapsed_time cooling_armed_for;
     unsigned int accepts;              /* in this turn of the loop */
     uint64_t accepts_left, accepts_at; /* as of then, in ms */
     bool client_waits;                 /* for the next turn, to be accepted */
@@ -72,15 +77,32 @@ static struct daemon *daemon_of(const void *handle)
 
 /* ---- What the RPC layer borrows ---------------------------------------------------------------------------------- */
 
+static void clock_stepped(struct daemon *daemon, int64_t step)
+{
+    rpc_server_counters(daemon->rpc)->clock_steps++;
+    log_warning("clock: the wall clock was set %s by %" PRId64
+                " s; cooling addresses wait out their delay all the same",
+                step > 0 ? "forward" : "back", (step > 0 ? step : -step) / 1000000000);
+}
+
+/* The same throughout an iteration. */
+static const struct clock *clock_now(struct daemon *daemon)
+{
+    int64_t step = daemon->clock_is_read ? 0 : clock_read(&daemon->clock);
+    daemon->clock_is_read = true;
+    if (step)
+        clock_stepped(daemon, step);
+    return &daemon->clock;
+}
+
 static struct wall_time host_wall_now(void *user)
 {
-    struct daemon *daemon = user;
-    struct timespec now;
-    if (daemon->now.ns == 0) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        daemon->now.ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    }
-    return daemon->now;
+    return clock_now(user)->now;
+}
+
+static struct elapsed_time host_elapsed_now(void *user)
+{
+    return clock_now(user)->elapsed;
 }
 
 static uint64_t host_monotonic_now(void *user)
@@ -169,6 +191,8 @@ static void cooling_expire(struct daemon *daemon)
     arena_init(&arena);
     struct engine_ctx ctx = {
         .now = host_wall_now(daemon),
+        .elapsed = host_elapsed_now(daemon),
+        .max_ends = COOLING_ENDS,
         .actor = {.uid = geteuid(), .command = "ipamd", .method = ""},
         .arena = &arena,
         .changes = daemon->pipeline.gathering,
@@ -184,18 +208,30 @@ static void on_cooling(uv_timer_t *handle)
     cooling_expire(daemon);
 }
 
+/* Steps are told even when nobody calls. */
+static void on_clock(uv_timer_t *handle)
+{
+    clock_now(daemon_of(handle));
+}
+
+/* When the disk has taken what waits for it, the loop comes by here again. */
+static bool cooling_may_end(const struct pipeline *pipeline)
+{
+    return pipeline->state == PIPELINE_SERVING && pipeline->gathering->count < COOLING_ENDS;
+}
+
 static void cooling_arm(struct daemon *daemon)
 {
-    struct wall_time next = {0};
+    struct elapsed_time next = {0};
     uv_timer_t *timer = &daemon->handles[HANDLE_COOLING].timer;
-    if (daemon->pipeline.state != PIPELINE_SERVING || !engine_next_expiry(daemon->pipeline.engine, &next)) {
+    if (!cooling_may_end(&daemon->pipeline) || !engine_next_expiry(daemon->pipeline.engine, &next)) {
         uv_timer_stop(timer);
         daemon->cooling_armed_for.ns = 0;
         return;
     }
     if (next.ns == daemon->cooling_armed_for.ns)
         return;
-    int64_t wait = (next.ns - host_wall_now(daemon).ns) / 1000000 + 1;
+    int64_t wait = (next.ns - host_elapsed_now(daemon).ns) / 1000000 + 1;
     daemon->cooling_armed_for = next;
     uv_timer_start(timer, on_cooling, (uint64_t)(wait < 0 ? 0 : wait > COOLING_WAIT_MAX ? COOLING_WAIT_MAX : wait), 0);
 }
@@ -286,7 +322,7 @@ static void on_prepare(uv_prepare_t *handle)
     turn_again(daemon);
     if (daemon->stopping && !daemon->connections.first && pipeline_idle(&daemon->pipeline) && !daemon->closed)
         finish(daemon);
-    daemon->now.ns = 0;
+    daemon->clock_is_read = false;
 }
 
 /* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
@@ -342,8 +378,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING,  HANDLE_DEADLINES, HANDLE_SWEEP,
-                                         HANDLE_RETRY, HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES,
+                                         HANDLE_SWEEP, HANDLE_RETRY,   HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -388,6 +424,7 @@ static int handles_start(struct daemon *daemon)
     status = status ? status : uv_signal_start(&handles[HANDLE_HUP].signal, on_hangup, SIGHUP);
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
     uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
+    uv_timer_start(&handles[HANDLE_CLOCK].timer, on_clock, CLOCK_LOOK_MS, CLOCK_LOOK_MS);
     unblock_signals();
     watchdog_start(daemon);
     return status;
@@ -397,7 +434,7 @@ static void rpc_init(struct daemon *daemon, struct store *store)
 {
     struct rpc_server_options rpc = {
         .version = IPAM_VERSION,
-        .host = {host_wall_now, host_monotonic_now, host_work, host_drop, connection_wake, daemon},
+        .host = {host_wall_now, host_elapsed_now, host_monotonic_now, host_work, host_drop, connection_wake, daemon},
         .store = store,
         .pipeline = &daemon->pipeline,
         .limits = daemon->limits->engine,
@@ -485,10 +522,12 @@ static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t r
 }
 
 int daemon_run(const struct options *options, const struct access *access, const struct limits *limits,
-               struct store *store, struct engine *engine, const uint8_t hash_key[16], struct listener *listener,
-               struct listener *events, struct ipam_error *reterr)
+               struct store *store, struct engine *engine, const uint8_t hash_key[16], const struct engine_clock *start,
+               struct listener *listener, struct listener *events, struct ipam_error *reterr)
 {
     struct daemon *daemon = mem_zalloc(sizeof *daemon);
+    daemon->clock = (struct clock){start->now, start->elapsed};
+    daemon->clock_is_read = true; /* steps are counted when there is who counts */
     daemon->options = options;
     daemon->access = access;
     daemon->limits = limits;
@@ -503,7 +542,7 @@ int daemon_run(const struct options *options, const struct access *access, const
         free(daemon);
         return -1;
     }
-    struct writer *writer = writer_new(store, hash_key, writer_wake, daemon);
+    struct writer *writer = writer_new(store, hash_key, start, writer_wake, daemon);
     pipeline_init(&daemon->pipeline, engine, writer, pipeline_changed, daemon);
     daemon->pipeline.on_durable = batch_durable;
     reads_init(&daemon->reads, &daemon->loop, options->history_rate);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <sodium.h>
 
+#include "clock.h"
 #include "daemon.h"
 #include "log.h"
 #include "process.h"
@@ -95,13 +96,16 @@ static int listen_on(const struct options *options, gid_t group, struct listener
 static int serve(const struct options *options, struct store *store)
 {
     uint8_t hash_key[16];
+    struct engine_clock start;
     struct ipam_error error;
     struct listener listener, events;
     static struct rights rights;
     if (rights_init(&rights, options, &error) < 0)
         return fail(&error, "start");
     randombytes_buf(hash_key, sizeof hash_key);
+    clock_start(&start);
     struct engine *engine = engine_new(hash_key);
+    engine_set_clock(engine, &start);
     if (store_load(store, engine, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
@@ -113,8 +117,8 @@ static int serve(const struct options *options, struct store *store)
     }
     log_info("state directory %s, %s %s", options->state_dir,
              listener.path ? "socket" : "socket from systemd instead of", options->socket);
-    int status =
-        daemon_run(options, &rights.access, &rights.limits, store, engine, hash_key, &listener, &events, &error);
+    int status = daemon_run(options, &rights.access, &rights.limits, store, engine, hash_key, &start, &listener,
+                            &events, &error);
     listener_close(&listener);
     listener_close(&events);
     if (status < 0)

@@ -8,6 +8,7 @@ import pytest
 import requests
 import yaml
 
+from cluster import paths
 from cluster.api import Api, ApiError, new_session, wait_for
 from cluster.objects import pool, vip
 from cluster.recorder import Recorder
@@ -178,7 +179,7 @@ def test_a_process_finds_itself_in_a_pod(kube):
     pod = kube.watcher.in_cluster()
     env = {**os.environ, **pod["env"], "HOME": str(kube.folder), "KUBECONFIG": ""}
     mark = kube.audit_mark()
-    done = subprocess.run([*pod["wrap"], "kubectl", "get", "proxyvips"], env=env, capture_output=True, text=True, timeout=60,
+    done = subprocess.run([*pod["wrap"], paths.release().kubectl, "get", "proxyvips"], env=env, capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.returncode == 0, done.stderr
     assert ("list", "proxyvips", 200) in [(e["verb"], e["resource"], e["status"]) for e in kube.audit(kube.watcher, mark)]

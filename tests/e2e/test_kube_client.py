@@ -11,6 +11,8 @@ from cluster.objects import pool
 from harness.lines import Lines
 from harness.paths import BUILD
 
+pytestmark = pytest.mark.core
+
 PROBE = BUILD / "tests/kube_probe"
 PROGRAM = BUILD / "tests/program_probe"
 POOLS = "/apis/novaedge.io/v1alpha1/proxyippools"

@@ -7,6 +7,8 @@ from cluster.api import wait_for
 from cluster.cluster import condition
 from cluster.objects import pool, vip
 
+pytestmark = pytest.mark.core
+
 VIP_FIELDS = {"f:allocatedAddress", "f:allocatedIPv6Address", "f:conditions"}
 POOL_FIELDS = {"f:allocated", "f:available", "f:allocations", "f:conditions", "f:observedGeneration"}
 QUIET_WRITES = 150  # of the controller, while ours are counted

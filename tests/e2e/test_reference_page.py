@@ -9,6 +9,8 @@ from cluster.api import wait_for
 from cluster.objects import pool, vip
 from harness.paths import REFERENCE
 
+pytestmark = pytest.mark.core
+
 POOL_STATUS = """
 allocated: 3
 available: 251

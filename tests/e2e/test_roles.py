@@ -1,10 +1,13 @@
 """The shipped roles are the least that do: with them nothing is refused, and each right in them is used."""
+import pytest
 import yaml
 
 from cluster import paths
 from cluster.api import wait_for
 from cluster.cluster import condition
 from cluster.objects import pool, vip
+
+pytestmark = pytest.mark.core
 
 LEADER = {"options": ["--leader-elect"]}
 

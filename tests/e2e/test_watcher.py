@@ -9,6 +9,8 @@ from cluster.api import wait_for
 from cluster.objects import pool, vip
 from harness.protos import ipam as pb
 
+pytestmark = pytest.mark.core
+
 FINALIZER = "ipam.novaedge.io/pool-protection"
 
 

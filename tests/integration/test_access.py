@@ -10,7 +10,7 @@ import pytest
 from harness.history import read
 from harness.paths import ROOT, SLOW
 from harness.protos import ipam as pb
-from harness.requests import allocate, pool
+from harness.requests import allocate, pool, release
 
 pytestmark = pytest.mark.usefixtures("needs_root")
 
@@ -70,6 +70,20 @@ def check_role(answers, role):
 def test_each_role_can_do_its_own_and_no_more(daemons, uid, gid, groups, role):
     daemon = daemons().start(*GROUPS)
     check_role(methods(daemon, uid=uid, gid=gid, groups=groups), role)
+
+
+def test_only_an_admin_ends_a_cooling(daemons):
+    daemon = daemons().start(*GROUPS)
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=3600))
+    ipam.Allocate(allocate("a", "p"))
+    ipam.Release(release("a"))
+    answer = run_as(daemon, ALICE, ALLOCATE, [], "end_cooling", "10.0.0.1")
+    assert answer["reason"] == "PERMISSION_DENIED" and answer["metadata"]["role"] == "admin"
+    assert "Release with end_cooling needs the role admin" in answer["message"] and "--admin-group" in answer["message"]
+    assert ipam.GetPool(pb.GetPoolRequest(name="p")).pool.counts.cooling == 1
+    assert run_as(daemon, BOB, ADMIN, [], "end_cooling", "10.0.0.1") == {"code": "OK"}
+    assert ipam.GetPool(pb.GetPoolRequest(name="p")).pool.counts.cooling == 0
 
 
 @pytest.mark.parametrize("uid, gid, groups, hears", [

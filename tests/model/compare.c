@@ -74,6 +74,13 @@ static void compare_claim(struct world *world, const struct claim_view *view, co
     expect_number(world, "created at", record->created_at.ns, claim->created_at);
     expect_number(world, "allocated at", record->allocated_at.ns, claim->allocated_at);
     expect_number(world, "cooling until", record->cooling_until.ns, claim->cooling_until);
+    if (claim->state == CLAIM_COOLING) {
+        EXPECT(world, record->cooling, "a claim cools and says no delay");
+        expect_number(world, "delay", (int64_t)record->cooling->delay_seconds * 1000000000, claim->delay);
+        expect_number(world, "cooling ends", cooling_end(record->cooling).ns, claim->ends);
+    } else {
+        EXPECT(world, !record->cooling, "a claim that does not cool keeps a delay");
+    }
     expect_number(world, "dual", record->dual, claim->dual);
     if (claim->state != CLAIM_RELEASED)
         expect_text(world, "requested", record->requested, expected_request(claim, text));
@@ -313,7 +320,7 @@ static void compare_totals(struct world *world)
 {
     const struct model *model = &world->model;
     struct engine_totals totals, expected = {0};
-    struct wall_time next = {0};
+    struct elapsed_time next = {0};
     int64_t earliest = 0;
 
     for (int i = 0; i < MODEL_POOLS; i++)
@@ -326,8 +333,8 @@ static void compare_totals(struct world *world)
         expected.bound += claim->state == CLAIM_BOUND;
         expected.waiting += claim->state == CLAIM_WAITING;
         expected.cooling += claim->state == CLAIM_COOLING;
-        if (claim->state == CLAIM_COOLING && (!earliest || claim->cooling_until < earliest))
-            earliest = claim->cooling_until;
+        if (claim->state == CLAIM_COOLING && (!earliest || claim->ends < earliest))
+            earliest = claim->ends;
     }
     engine_totals(world->engine, &totals);
     expect_number(world, "total pools", (int64_t)totals.pools, (int64_t)expected.pools);

@@ -281,6 +281,7 @@ void generate_release(struct world *world, struct model_release *ret)
         .owner = by_address && world_chance(world, 70) ? MODEL_OWNERS : (int)world_random(world, MODEL_OWNERS),
         .families = world_chance(world, 50) ? 0 : any_families(world),
         .uid = world_chance(world, 70) ? 0 : (int)world_random(world, MODEL_UIDS),
+        .end_cooling = world_chance(world, by_address ? 25 : 1),
     };
     no_wish(&ret->address);
     if (by_address && !world_chance(world, 2))

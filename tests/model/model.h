@@ -83,6 +83,8 @@ struct model_claim {
     int held_by;    /* WAITING, for ADDRESS_IN_USE: what its message names, by model_held_by */
     uint64_t since; /* WAITING: revision at which it joined the queue */
     int64_t created_at, allocated_at, cooling_until;
+    int64_t delay, ends; /* COOLING: ns, and elapsed time */
+    int boot;            /* COOLING: in which it was released */
 };
 
 /* A change as the model foresees it. */
@@ -98,7 +100,8 @@ struct model {
     struct model_pool pools[MODEL_POOLS];
     struct model_claim claims[MODEL_CLAIMS];
     uint64_t revision;
-    int64_t now;
+    int64_t now, elapsed;
+    int boot;                                   /* of the machine, which one */
     struct engine_limits limits;                /* of the call under way */
     bool pool_changed;                          /* since the rejected ones were last retried */
     struct model_change changes[MODEL_CHANGES]; /* of the call under way; the caller empties it */
@@ -129,6 +132,7 @@ struct model_release {
     unsigned int families;
     struct wish address;
     int uid;
+    bool end_cooling;
 };
 
 /* What a call answers. Claims are copies, in the state that the answer shows. */
@@ -152,8 +156,11 @@ enum ipam_family model_family(int address);
 const char *model_address_text(int address, bool cidr, char text[TEXT_BYTES]);
 address_set model_family_addresses(enum ipam_family family);
 
-/* Lets time pass to `now` (never back), ends what has cooled by then, and serves the queue. */
-void model_time(struct model *model, int64_t now);
+/* Lets time pass, ends what has cooled by then (at most `max` claims; 0: all), and serves the queue. */
+void model_time(struct model *model, int64_t now, int64_t elapsed, size_t max);
+/* ipamd starts again, in a new boot of the machine perhaps. Of a cooling that was released in an earlier one, what is left is
+ * what the wall clock says, but no more than the delay. */
+void model_restart(struct model *model, int64_t now, int64_t elapsed, bool boots);
 void model_apply(struct model *model, const struct model_apply *args, struct model_answer *ret);
 void model_delete(struct model *model, const struct model_delete *args, struct model_answer *ret);
 void model_allocate(struct model *model, const struct model_allocate *args, struct model_answer *ret);

@@ -290,6 +290,15 @@ void model_allocate(struct model *model, const struct model_allocate *args, stru
 
 /* ---- Release ---- */
 
+static bool ended_by(const struct model_claim *claim, const struct model_release *args)
+{
+    unsigned int set = args->families ? args->families : FAMILY_SET_DUAL;
+
+    return claim->exists && claim->state == CLAIM_COOLING && claim->address == args->address.address &&
+           (set & FAMILY_BIT(claim->family)) && (!args->uid || claim->uid == args->uid) &&
+           (args->owner == MODEL_OWNERS || claim->owner == args->owner);
+}
+
 static bool released_by(const struct model_claim *claim, const struct model_release *args)
 {
     unsigned int set = args->families ? args->families : FAMILY_SET_DUAL;
@@ -310,9 +319,22 @@ static enum ipam_reason release_refused(const struct model_release *args)
 {
     if (args->families > FAMILY_SET_DUAL || (args->owner == MODEL_OWNERS && !args->address.text[0]))
         return IPAM_REASON_INVALID_REQUEST;
+    if (args->end_cooling && !args->address.text[0])
+        return IPAM_REASON_INVALID_REQUEST;
     if (args->address.text[0] && args->address.address == NOWHERE)
         return IPAM_REASON_INVALID_ADDRESS;
     return IPAM_REASON_NONE;
+}
+
+static void end_cooling(struct model *model, const struct model_release *args, struct model_answer *ret)
+{
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        if (!ended_by(&model->claims[i], args))
+            continue;
+        model_record_claim(model, &model->claims[i], CLAIM_RELEASED);
+        ret->claims[ret->count++] = model->claims[i];
+    }
+    model_settle(model);
 }
 
 void model_release(struct model *model, const struct model_release *args, struct model_answer *ret)
@@ -323,6 +345,10 @@ void model_release(struct model *model, const struct model_release *args, struct
     *ret = (struct model_answer){.refused = release_refused(args)};
     if (ret->refused)
         return;
+    if (args->end_cooling) {
+        end_cooling(model, args, ret);
+        return;
+    }
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < MODEL_CLAIMS; k++) {
             struct model_claim *claim = &model->claims[k];

@@ -82,6 +82,9 @@ void model_give_back(struct model *model, struct model_claim *claim)
 
     claim_forget_terms(claim);
     claim->cooling_until = delay ? model->now + delay : 0;
+    claim->delay = delay;
+    claim->ends = model->elapsed + delay;
+    claim->boot = model->boot;
     model_record_claim(model, claim, delay ? CLAIM_COOLING : CLAIM_RELEASED);
 }
 
@@ -370,21 +373,36 @@ static struct model_claim *next_cooled(struct model *model)
     for (int i = 0; i < MODEL_CLAIMS; i++) {
         struct model_claim *claim = &model->claims[i];
 
-        if (claim->exists && claim->state == CLAIM_COOLING && claim->cooling_until <= model->now &&
-            (!next || claim->cooling_until < next->cooling_until ||
-             (claim->cooling_until == next->cooling_until && claim->id < next->id)))
+        if (claim->exists && claim->state == CLAIM_COOLING && claim->ends <= model->elapsed &&
+            (!next || claim->ends < next->ends || (claim->ends == next->ends && claim->id < next->id)))
             next = claim;
     }
     return next;
 }
 
-void model_time(struct model *model, int64_t now)
+void model_time(struct model *model, int64_t now, int64_t elapsed, size_t max)
 {
     struct model_claim *claim;
 
-    if (now > model->now)
-        model->now = now;
-    while ((claim = next_cooled(model)) != NULL)
+    model->now = now;
+    if (elapsed > model->elapsed)
+        model->elapsed = elapsed;
+    for (size_t ended = 0; (!max || ended < max) && (claim = next_cooled(model)) != NULL; ended++)
         model_record_claim(model, claim, CLAIM_RELEASED);
     model_serve(model);
+}
+
+void model_restart(struct model *model, int64_t now, int64_t elapsed, bool boots)
+{
+    model->boot += boots;
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        struct model_claim *claim = &model->claims[i];
+        int64_t left = claim->cooling_until - now;
+
+        left = left < 0 ? 0 : left > claim->delay ? claim->delay : left;
+        if (claim->boot != model->boot)
+            claim->ends = elapsed + left;
+    }
+    model->now = now;
+    model->elapsed = elapsed;
 }

@@ -5,7 +5,9 @@
 
 #include "world.h"
 
-#define START 1700000000000000000 /* ns */
+#define SECOND INT64_C(1000000000)
+#define START  (1700000000 * SECOND)
+#define YEAR   (31536000 * SECOND)
 
 /* ---- Chance ---- */
 
@@ -111,8 +113,11 @@ void world_init(struct world *world, uint64_t seed, bool verbose, struct coverag
     world->step = -1;
     world->verbose = verbose;
     world->coverage = coverage;
-    world->now = world->model.now = START;
+    world->elapsed = world->model.elapsed = 500 * SECOND;
+    world->offset = START;
+    world->clock = (struct engine_clock){{START}, {world->elapsed}, "of a model boot"};
     world->engine = engine_new(key);
+    engine_set_clock(world->engine, &world->clock);
     arena_init(&world->arena);
     changes_init(&world->changes);
     changes_init(&world->history);
@@ -263,8 +268,10 @@ static void release(struct world *world, struct turn *turn)
                                   .families = args.families,
                                   .address = args.address.text,
                                   .uid = model_uids[args.uid],
+                                  .end_cooling = args.end_cooling,
                                   .dry_run = turn->dry_run};
-    say(world, "release %s/%s uid=%s families=%u", given.kind, given.name, given.uid, given.families);
+    say(world, "%s %s/%s uid=%s families=%u", args.end_cooling ? "end cooling" : "release", given.kind, given.name,
+        given.uid, given.families);
     say_wish(world, "address", &args.address);
     model_release(turn->model, &args, &world->expected);
     turn->status = engine_release(world->engine, &turn->ctx, &given, &turn->claims, &turn->error);
@@ -331,14 +338,51 @@ static struct engine_limits any_limits(struct world *world)
                                   .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3)};
 }
 
+/* Both ways, by a little or by years. */
+static void set_clock(struct world *world)
+{
+    static const int64_t steps[] = {1, 2 * SECOND, 61 * SECOND, 3600 * SECOND, 10 * YEAR};
+    int64_t step = steps[world_random(world, sizeof(steps) / sizeof(steps[0]))];
+
+    world->offset += world_chance(world, 50) ? step : -step;
+    if (world->offset < 0)
+        world->offset = START;
+}
+
+static struct wall_time wall_now(const struct world *world)
+{
+    return (struct wall_time){world->offset + world->elapsed};
+}
+
+bool world_sleep(struct world *world)
+{
+    bool boots = world_chance(world, 50);
+    int64_t asleep = (int64_t)world_random(world, 8) * SECOND;
+
+    if (world_chance(world, 50))
+        set_clock(world);
+    world->offset += boots ? world->elapsed - SECOND : 0;
+    world->elapsed = (boots ? SECOND : world->elapsed) + asleep;
+    world->clock.now = wall_now(world);
+    world->clock.elapsed.ns = world->elapsed;
+    world->clock.boot_id[0] += boots;
+    world->may_go_back = false;
+    model_restart(&world->model, world->clock.now.ns, world->elapsed, boots);
+    return boots;
+}
+
 static struct engine_ctx context_of(struct world *world)
 {
     static const uint64_t pauses[] = {0, 0, 0, 1, 1, 2, 5, 12};
-    int64_t back = world->may_go_back && world_chance(world, 3) ? 2000000000 : 0;
+    int64_t back = world->may_go_back && world_chance(world, 3) ? 2 * SECOND : 0;
 
     if (!back)
-        world->now += (int64_t)pauses[world_random(world, 8)] * 1000000000 + (int64_t)world_random(world, 2);
-    return (struct engine_ctx){.now = {world->now - back},
+        world->elapsed += (int64_t)pauses[world_random(world, 8)] * SECOND + (int64_t)world_random(world, 2);
+    if (world_chance(world, 4))
+        set_clock(world);
+    return (struct engine_ctx){.now = wall_now(world),
+                               .elapsed = {world->elapsed - back},
+                               .max_ends = world_chance(world, 50) ? 0 : 1 + world_random(world, 3),
                                .actor = {1000, "model", "Test"},
                                .arena = &world->arena,
                                .changes = &world->changes,
@@ -371,14 +415,15 @@ void world_step(struct world *world)
     turn.ctx = context_of(world);
     turn.dry_run = operation->may_be_dry && world_chance(world, 8);
     world->may_go_back = !turn.dry_run;
-    say(world, "[%.9f] %s", (double)(turn.ctx.now.ns - START) / 1e9, turn.dry_run ? "dry-run " : "");
+    say(world, "[%.9f, clock %+.9f, ends %zu] %s", (double)turn.ctx.elapsed.ns / 1e9,
+        (double)(turn.ctx.now.ns - START) / 1e9, turn.ctx.max_ends, turn.dry_run ? "dry-run " : "");
     if (turn.dry_run) {
         copy = world->model;
         turn.model = &copy;
     }
     turn.model->n_changes = 0;
     turn.model->limits = turn.ctx.limits;
-    model_time(turn.model, turn.ctx.now.ns);
+    model_time(turn.model, turn.ctx.now.ns, turn.ctx.elapsed.ns, turn.ctx.max_ends);
     world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);
     if (turn.dry_run)

@@ -28,8 +28,10 @@ struct world {
     struct changes history;       /* since the beginning */
     struct claim_limit limits[2]; /* of the operation under way */
     size_t by_itself;             /* so many changes at the start of `changes` were asked for by nobody: time passed */
-    int64_t now;
-    bool may_go_back; /* the clock, without asking for more than engine.h promises */
+    int64_t elapsed;              /* since boot; the wall clock goes as it likes */
+    int64_t offset;               /* of the wall clock */
+    struct engine_clock clock;    /* of the engine's start */
+    bool may_go_back;             /* elapsed time, without asking for more than engine.h promises */
     char log[WORLD_LOG][1500];
     struct ipam_addr held[MODEL_OWNERS][2]; /* acknowledged addresses by owner and family */
 };
@@ -37,6 +39,8 @@ struct world {
 void world_init(struct world *world, uint64_t seed, bool verbose, struct coverage *coverage);
 void world_done(struct world *world);
 void world_step(struct world *world); /* one random operation on both, compared */
+/* ipamd goes down, and comes up later: world->clock is the clock then. True: in another boot of the machine. */
+bool world_sleep(struct world *world);
 
 uint64_t world_random(struct world *world, uint64_t below);
 bool world_chance(struct world *world, unsigned int percent);

@@ -9,7 +9,9 @@ static const uint8_t hash_key[16] = "engine unit test";
 int engine_setup(void **state)
 {
     (void)state;
-    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000};
+    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000, .elapsed = 1000};
+    fx.clock = (struct engine_clock){{fx.seconds * 1000000000}, {fx.elapsed * 1000000000}, "the first boot"};
+    engine_set_clock(fx.engine, &fx.clock);
     arena_init(&fx.arena);
     changes_init(&fx.changes);
     return 0;
@@ -72,9 +74,17 @@ static void replay(struct engine *engine, const struct change *change)
         fail_msg("replay: %s", error.message);
 }
 
-static struct engine *engine_of_history(void)
+static struct engine *engine_begin(void)
 {
     struct engine *engine = engine_new(hash_key);
+
+    engine_set_clock(engine, &fx.clock);
+    return engine;
+}
+
+static struct engine *engine_of_history(void)
+{
+    struct engine *engine = engine_begin();
 
     for (size_t i = 0; i < fx.changes.count; i++)
         replay(engine, &fx.changes.items[i]);
@@ -83,7 +93,7 @@ static struct engine *engine_of_history(void)
 
 static struct engine *engine_of_last_records(void)
 {
-    struct engine *engine = engine_new(hash_key);
+    struct engine *engine = engine_begin();
     const struct change **last = mem_alloc(fx.changes.count * sizeof(*last));
     size_t count = 0;
 
@@ -94,7 +104,7 @@ static struct engine *engine_of_last_records(void)
     for (size_t i = 0; i < count; i++)
         replay(engine, last[i]);
     if (fx.changes.count)
-        engine_set_revision(engine, fx.changes.count, fx.changes.items[fx.changes.count - 1].at);
+        engine_set_revision(engine, fx.changes.count);
     free(last);
     return engine;
 }
@@ -130,6 +140,8 @@ static struct engine_ctx context(void)
 {
     return (struct engine_ctx){
         .now = {fx.seconds * 1000000000},
+        .elapsed = {fx.elapsed * 1000000000},
+        .max_ends = fx.max_ends,
         .actor = {1000, "test", "Test"},
         .arena = &fx.arena,
         .changes = &fx.changes,
@@ -170,8 +182,20 @@ void fx_wait(int64_t seconds)
     struct engine_ctx ctx;
 
     fx.seconds += seconds;
+    fx.elapsed += seconds;
     ctx = context();
     engine_expire(fx.engine, &ctx);
+}
+
+void fx_restart(int64_t asleep, int64_t by_clock, bool same_boot)
+{
+    fx.seconds += by_clock;
+    fx.elapsed = same_boot ? fx.elapsed + asleep : 60;
+    fx.clock.now.ns = fx.seconds * 1000000000;
+    fx.clock.elapsed.ns = fx.elapsed * 1000000000;
+    fx.clock.boot_id[BOOT_ID_SIZE - 1] += !same_boot;
+    engine_free(fx.engine);
+    fx.engine = engine_of_last_records();
 }
 
 /* ---- Short ways ---- */

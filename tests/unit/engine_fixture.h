@@ -20,7 +20,10 @@ struct fixture {
     struct engine *engine;
     struct arena arena;
     struct changes changes; /* all since the beginning */
-    int64_t seconds;        /* the time */
+    int64_t seconds;        /* the time, by the wall clock */
+    int64_t elapsed;        /* seconds since boot */
+    size_t max_ends;
+    struct engine_clock clock; /* of the start; a boot of its own */
     struct engine_limits limits;
     struct ipam_error error;
     struct apply_pool_result applied;
@@ -53,6 +56,9 @@ int fx_delete(const struct delete_pool_args *args);
 int fx_allocate(const struct allocate_args *args);
 int fx_release(const struct release_args *args);
 void fx_wait(int64_t seconds); /* lets time pass, and what ends by then end */
+/* The engine goes, and another one is rebuilt from the last records: `asleep` seconds later by the clock that is exact and
+ * `by_clock` seconds later by the wall clock, in the same boot or in another one. */
+void fx_restart(int64_t asleep, int64_t by_clock, bool same_boot);
 
 /* A pool that gives addresses by itself; fails the test if it is refused. */
 void make_pool(const char *name, const char *cidr);

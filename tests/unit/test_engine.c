@@ -385,7 +385,7 @@ static void dry_apply_and_delete_change_nothing(void **state)
     assert_int_equal(release("gone"), 0);
     assert_int_equal(allocate("waits", "b", .enqueue = true), 0);
     before = dump_of(fx.engine);
-    fx.seconds += 100; /* a dry run ends no cooling either */
+    fx.elapsed += 100; /* a dry run ends no cooling either */
     assert_int_equal(apply("a", .dry_run = true, .spec = {.cidrs = LIST("10.5.0.0/29"), .auto_assign = true}), 0);
     assert_true(fx.applied.changed);
     assert_int_equal(fx.applied.pool.total.orphaned, 1);

@@ -100,10 +100,32 @@ static struct event *cool(struct fixture *fixture, int64_t second, uint64_t id, 
     return event;
 }
 
+static struct event *end_by_hand(struct fixture *fixture, int64_t second, uint64_t id, const char *name,
+                                 int64_t allocated)
+{
+    struct event *event = cool(fixture, second, id, name, allocated);
+    event->claim.state = IPAM__V1__CLAIM_STATE__RELEASED;
+    return event;
+}
+
 static void fold(struct fixture *fixture, size_t first)
 {
     for (size_t i = first; i < fixture->count; i++)
         history_add(&fixture->history, &fixture->events[i].change);
+}
+
+/* How many held after the revision, as the changes from `first` on tell it; asked for at second 1,000. */
+static size_t holders_after(struct fixture *fixture, size_t first, uint64_t revision)
+{
+    struct history_moment moment = {GOOGLE__PROTOBUF__TIMESTAMP__INIT, revision};
+
+    moment.at.seconds = 1000;
+    fixture->history = (struct history){.arena = &fixture->arena};
+    fold(fixture, first);
+    history_finish(&fixture->history, &moment);
+    size_t count = fixture->history.count;
+    fixture->history = (struct history){.arena = &fixture->arena};
+    return count;
 }
 
 static void assert_tenure(const struct fixture *fixture, size_t index, const char *name, int64_t from, int64_t to)
@@ -226,24 +248,59 @@ static void present_holder_is_added_once(void **state)
     assert_tenure(fixture, 0, "b", 5, 0);
 }
 
-static void moment_of_grant_counts_and_that_of_release_does_not(void **state)
+static void revision_of_grant_counts_and_that_of_release_does_not(void **state)
 {
-    static const struct {
-        int64_t at;
-        size_t holders;
-    } moments[] = {{9, 0}, {10, 1}, {19, 1}, {20, 0}};
+    static const size_t holders[] = {0, 1, 0};
     struct fixture *fixture = *state;
 
     bind(fixture, 10, 1, "a");
     cool(fixture, 20, 1, "a", 10);
-    for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
-        Google__Protobuf__Timestamp at = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-        at.seconds = moments[i].at;
-        fixture->history = (struct history){.arena = &fixture->arena};
-        fold(fixture, 0);
-        history_finish(&fixture->history, &at);
-        assert_int_equal(fixture->history.count, moments[i].holders);
-    }
+    for (uint64_t revision = 0; revision < sizeof(holders) / sizeof(holders[0]); revision++)
+        assert_int_equal(holders_after(fixture, 0, revision), holders[revision]);
+}
+
+/* The grant is dated 2036, by a clock that was ahead. */
+static void time_of_a_change_does_not_say_what_came_before_it(void **state)
+{
+    struct fixture *fixture = *state;
+
+    bind(fixture, 2100000000, 1, "a");
+    happen(fixture, 50, 1, "a", IPAM__V1__CLAIM_STATE__RELEASED, 2100000000, "Release");
+    bind(fixture, 40, 3, "b");
+    assert_int_equal(holders_after(fixture, 0, 1), 1);
+    assert_int_equal(holders_after(fixture, 0, 2), 0);
+    fold(fixture, 0);
+    history_finish(&fixture->history, NULL);
+    assert_tenure(fixture, 0, "a", 2100000000, 50);
+    assert_tenure(fixture, 1, "b", 40, 0);
+}
+
+/* Its change is no longer kept, so it happened before all that are. */
+static void beginning_that_is_not_kept_came_before_any_revision_that_is(void **state)
+{
+    struct fixture *fixture = *state;
+
+    bind(fixture, 2100000000, 1, "a");
+    cool(fixture, 60, 1, "a", 2100000000);
+    assert_int_equal(holders_after(fixture, 1, 1), 1);
+    assert_int_equal(holders_after(fixture, 1, 2), 0);
+    assert_int_equal(holders_after(fixture, 1, 0), 0);
+}
+
+static void cooling_that_a_request_ends_is_no_second_tenure(void **state)
+{
+    struct fixture *fixture = *state;
+
+    bind(fixture, 10, 1, "a");
+    cool(fixture, 20, 1, "a", 10);
+    end_by_hand(fixture, 30, 1, "a", 10);
+    fold(fixture, 0);
+    history_finish(&fixture->history, NULL);
+    assert_int_equal(fixture->history.count, 1);
+    assert_tenure(fixture, 0, "a", 10, 20);
+    fixture->history = (struct history){.arena = &fixture->arena};
+    fold(fixture, 2);
+    assert_int_equal(fixture->history.count, 0);
 }
 
 static void words_tell_what_happened(void **state)
@@ -257,8 +314,11 @@ static void words_tell_what_happened(void **state)
                         "10.0.0.1/32 has cooled and is free, last held by Manual/a");
     assert_string_equal(words(fixture, happen(fixture, 130, 1, "a", IPAM__V1__CLAIM_STATE__RELEASED, 10, "Release")),
                         "10.0.0.1/32 released by Manual/a");
+    assert_string_equal(words(fixture, end_by_hand(fixture, 135, 1, "a", 10)),
+                        "cooling of 10.0.0.1/32 ended before its time, which was 1970-01-01T00:03:55Z, last held by "
+                        "Manual/a");
     struct event *event = happen(fixture, 140, 6, "a", IPAM__V1__CLAIM_STATE__WAITING, 0, "Allocate");
-    event->claim.waiting_since = 5;
+    event->claim.waiting_since = 6;
     event->claim.message = "why";
     assert_string_equal(words(fixture, event), "Manual/a waits for an ipv4 address of p: why");
     event->claim.waiting_since = 4;
@@ -307,7 +367,10 @@ int main(void)
         TEST(beginning_is_known_though_its_change_is_no_longer_kept),
         TEST(end_of_cooling_alone_tells_nothing),
         TEST(present_holder_is_added_once),
-        TEST(moment_of_grant_counts_and_that_of_release_does_not),
+        TEST(revision_of_grant_counts_and_that_of_release_does_not),
+        TEST(time_of_a_change_does_not_say_what_came_before_it),
+        TEST(beginning_that_is_not_kept_came_before_any_revision_that_is),
+        TEST(cooling_that_a_request_ends_is_no_second_tenure),
         TEST(words_tell_what_happened),
         TEST(unknown_change_is_no_crash),
         TEST(moments_are_read_as_people_write_them),

@@ -62,7 +62,7 @@ static int setup(void **state)
     assert_int_equal(store_open(&options, &f->store, &error), 0);
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
-    f->writer = writer_new(f->store, hash_key, wake, f);
+    f->writer = writer_new(f->store, hash_key, &(struct engine_clock){0}, wake, f);
     pipeline_init(&f->pipeline, engine, f->writer, on_state, f);
     arena_init(&f->arena);
     *state = f;

@@ -109,6 +109,19 @@ static void random_pool(struct arena *arena, struct pool_record *pool)
         pool->spec = (struct pool_spec){.uid = ""};
 }
 
+static const struct cooling_record *random_cooling(struct arena *arena)
+{
+    struct cooling_record *cooling = arena_alloc(arena, sizeof(*cooling));
+    *cooling = (struct cooling_record){
+        .released_at = random_time(),
+        .delay_seconds = (uint32_t)random_size(),
+        .boot_time.ns = (int64_t)(random_size() >> 1),
+    };
+    for (size_t i = 0; i < BOOT_ID_SIZE; i++)
+        cooling->boot_id[i] = (uint8_t)below(256);
+    return cooling;
+}
+
 static void random_claim(struct arena *arena, struct claim_record *claim)
 {
     static const struct ipam_addr addresses[] = {
@@ -131,6 +144,7 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         .created_at = random_time(),
         .allocated_at = random_time(),
         .cooling_until = random_time(),
+        .cooling = below(2) ? random_cooling(arena) : NULL,
         .waiting_since = random_size(),
     };
     if (claim->address.lo == 0x0ac80001)
@@ -181,6 +195,16 @@ static void assert_pool_equal(const struct pool_record *a, const struct pool_rec
     assert_spec_equal(&a->rejected, &b->rejected);
 }
 
+static void assert_cooling_equal(const struct cooling_record *a, const struct cooling_record *b)
+{
+    assert_true(!a == !b);
+    if (!a)
+        return;
+    assert_true(a->released_at.ns == b->released_at.ns && a->delay_seconds == b->delay_seconds &&
+                a->boot_time.ns == b->boot_time.ns);
+    assert_memory_equal(a->boot_id, b->boot_id, BOOT_ID_SIZE);
+}
+
 static void assert_claim_equal(const struct claim_record *a, const struct claim_record *b)
 {
     assert_string_equal(a->owner.kind, b->owner.kind);
@@ -195,6 +219,7 @@ static void assert_claim_equal(const struct claim_record *a, const struct claim_
                 a->reason == b->reason && a->waiting_since == b->waiting_since);
     assert_true(a->created_at.ns == b->created_at.ns && a->allocated_at.ns == b->allocated_at.ns &&
                 a->cooling_until.ns == b->cooling_until.ns);
+    assert_cooling_equal(a->cooling, b->cooling);
 }
 
 static void assert_change_equal(const struct change *a, const struct change *b)
@@ -219,6 +244,15 @@ static void assert_packs_to(const Ipam__V1__Change *message, const uint8_t *reco
     free(packed);
 }
 
+/* What is in changes only. */
+static void add_boot(const struct cooling_record *cooling, Ipam__V1__Cooling *message)
+{
+    if (!cooling)
+        return;
+    message->boot_id = (ProtobufCBinaryData){BOOT_ID_SIZE, (uint8_t *)cooling->boot_id};
+    message->boot_time_ns = cooling->boot_time.ns;
+}
+
 /* The Change that the RPC layer's messages would make of it, without what is not in changes. */
 static void assert_message_packs_to(const struct change *change, struct arena *arena, const uint8_t *record,
                                     size_t size)
@@ -240,6 +274,7 @@ static void assert_message_packs_to(const struct change *change, struct arena *a
         struct claim_view view = {.record = change->claim};
         message.entity_case = IPAM__V1__CHANGE__ENTITY_CLAIM;
         message.claim = record_claim_message(&view, arena);
+        add_boot(change->claim.cooling, message.claim->cooling);
     }
     assert_packs_to(&message, record, size);
 }

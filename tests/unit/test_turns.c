@@ -46,6 +46,11 @@ static void wake(void *user)
     assert_int_equal(write(((struct fixture *)user)->wake, &one, sizeof one), sizeof one);
 }
 
+static struct elapsed_time elapsed_now(void *user)
+{
+    return (struct elapsed_time){(int64_t)((struct fixture *)user)->now};
+}
+
 static struct wall_time wall_now(void *user)
 {
     return (struct wall_time){1700000000000000000 + (int64_t)((struct fixture *)user)->now};
@@ -134,10 +139,10 @@ static int setup(void **state)
     assert_int_equal(store_open(&options, &f->store, &error), 0);
     struct engine *engine = engine_new(hash_key);
     assert_int_equal(store_load(f->store, engine, &error), 0);
-    f->writer = writer_new(f->store, hash_key, wake, f);
+    f->writer = writer_new(f->store, hash_key, &(struct engine_clock){0}, wake, f);
     pipeline_init(&f->pipeline, engine, f->writer, nothing, f);
     struct rpc_server_options rpc = {.version = "1",
-                                     .host = {wall_now, monotonic_now, NULL, NULL, wake_nobody, f},
+                                     .host = {wall_now, elapsed_now, monotonic_now, NULL, NULL, wake_nobody, f},
                                      .store = f->store,
                                      .pipeline = &f->pipeline,
                                      .request_timeout = 1500000};

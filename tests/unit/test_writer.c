@@ -30,7 +30,7 @@ static void bench_init(struct bench *bench, const char *dir, uint64_t history_li
 {
     bench->store = must_open(dir, history_limit);
     sem_init(&bench->woken, 0, 0);
-    bench->writer = writer_new(bench->store, test_hash_key, post, &bench->woken);
+    bench->writer = writer_new(bench->store, test_hash_key, &(struct engine_clock){0}, post, &bench->woken);
 }
 
 static void bench_done(struct bench *bench)

@@ -361,7 +361,7 @@ static bool find_unreadable(const struct allocation *allocation, struct refusal 
 
         if (!(allocation->families & 1u << f) || !demand->given || demand->readable)
             continue;
-        *ret = (struct refusal){IPAM_REASON_INVALID_ADDRESS, f, &allocation->request, NULL};
+        *ret = (struct refusal){.reason = IPAM_REASON_INVALID_ADDRESS, .family = f, .request = &allocation->request};
         return true;
     }
     return false;

@@ -81,6 +81,8 @@ static void copy_claim(struct arena *arena, struct change *change)
         *texts[i] = sizes[i] ? memcpy(at, *texts[i], sizes[i]) : "";
         at += sizes[i];
     }
+    if (claim->cooling)
+        claim->cooling = (const struct cooling_record *)arena_memdup(arena, claim->cooling, sizeof(*claim->cooling));
 }
 
 static void changes_grow(struct changes *changes)

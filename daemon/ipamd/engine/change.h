@@ -15,10 +15,19 @@
 
 #include "arena.h"
 
-/* Nanoseconds since the Unix epoch, UTC. Wrapped, so that seconds can't be added by mistake. 0: none. */
+/* Nanoseconds since the Unix epoch, UTC: for people. May be wrong, and may go back. Wrapped, so that seconds can't be added
+ * by mistake. 0: none. */
 struct wall_time {
     int64_t ns;
 };
+
+/* Nanoseconds since the machine started, time asleep included (CLOCK_BOOTTIME): what delays are measured in. Never goes back,
+ * and says nothing in another boot. */
+struct elapsed_time {
+    int64_t ns;
+};
+
+#define BOOT_ID_SIZE 16
 
 /* Who holds an address. Strings are never NULL ("" for none). */
 struct owner_ref {
@@ -63,6 +72,20 @@ struct pool_record {
     struct wall_time created_at;
 };
 
+/* What the end of a cooling is worked out from. In the boot of `boot_id` it ends at boot_time + delay, whatever the wall clock
+ * says; in any other boot, see engine_clock. */
+struct cooling_record {
+    struct wall_time released_at;
+    uint32_t delay_seconds;
+    uint8_t boot_id[BOOT_ID_SIZE];
+    struct elapsed_time boot_time; /* of the release */
+};
+
+static inline struct elapsed_time cooling_end(const struct cooling_record *cooling)
+{
+    return (struct elapsed_time){cooling->boot_time.ns + (int64_t)cooling->delay_seconds * 1000000000};
+}
+
 /* One owner's demand for one address of one family.
  *
  *             (none) ──► WAITING ──► BOUND ──► COOLING ──► RELEASED (gone)
@@ -82,16 +105,18 @@ struct claim_record {
     enum ipam_reason reason; /* WAITING: why */
     const char *message;
     struct wall_time created_at;
-    struct wall_time allocated_at;  /* BOUND (when it got the address), COOLING, RELEASED if it had one; else 0 */
-    struct wall_time cooling_until; /* COOLING; else 0 */
-    uint64_t waiting_since;         /* WAITING: revision at which it joined the queue with these terms; else 0 */
+    struct wall_time allocated_at; /* BOUND (when it got the address), COOLING, RELEASED if it had one; else 0 */
+    struct wall_time
+        cooling_until; /* COOLING, and RELEASED if a request ended the cooling: released_at + delay; else 0 */
+    const struct cooling_record *cooling; /* COOLING; else NULL. ipamd 0.1.0 recorded none */
+    uint64_t waiting_since;               /* WAITING: revision at which it joined the queue with these terms; else 0 */
 };
 
 enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2 };
 
 struct change {
     uint64_t revision;
-    struct wall_time at; /* never before that of the change before it */
+    struct wall_time at; /* as the clock had it: the order of changes is that of revisions */
     struct actor actor;
     enum change_kind kind;
     union {

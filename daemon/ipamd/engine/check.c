@@ -35,7 +35,7 @@ static void check_cooling(const struct engine *engine, const struct claim *claim
     REQUIRE(!cooling->older || cooling->older->revision < claim->revision);
     REQUIRE(!cooling->older || cooling->older->owner == claim->owner);
     REQUIRE(cooling->newer ? cooling->newer->cooling->older == claim : claim->owner->cooling == claim);
-    REQUIRE(cooling->until > engine->revision_at);
+    REQUIRE(!cooling->heap_index || engine->heap[(cooling->heap_index - 1) / 2]->cooling->ends <= cooling->ends);
 }
 
 /* On the lists where what blocks it has it found, and not to be granted. */

@@ -67,7 +67,7 @@ static void claim_enter(struct engine *engine, struct claim *claim, const struct
     struct place place = claim_place(engine, claim);
 
     if (claim->state == CLAIM_COOLING)
-        cooling_start(engine, claim, record->cooling_until.ns);
+        cooling_start(engine, claim, record);
     else
         claim->owner->active[claim->family] = claim;
     if (claim->state == CLAIM_WAITING)

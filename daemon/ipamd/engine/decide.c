@@ -3,7 +3,7 @@
 static int refuse(const struct request *request, unsigned int family, enum ipam_reason reason, struct claim *holder,
                   struct refusal *ret)
 {
-    *ret = (struct refusal){reason, family, request, holder};
+    *ret = (struct refusal){.reason = reason, .family = family, .request = request, .holder = holder};
     return -1;
 }
 
@@ -68,6 +68,14 @@ static enum ipam_reason judge_any(const struct request *request, unsigned int fa
 
 /* ---- The whole request ---- */
 
+/* One whose end is overdue ends now. */
+static struct wall_time cooling_until(const struct engine *engine, const struct claim *claim)
+{
+    int64_t left = claim->cooling->ends - engine->elapsed;
+
+    return (struct wall_time){engine->now + (left > 0 ? left : 0)};
+}
+
 static int decide_family(const struct engine *engine, const struct request *request, unsigned int family,
                          struct grant *grant, struct refusal *ret)
 {
@@ -81,7 +89,12 @@ static int decide_family(const struct engine *engine, const struct request *requ
         reason = IPAM_REASON_NONE;
     else
         reason = judge_any(request, family, grant);
-    return reason ? refuse(request, family, reason, holder, ret) : 0;
+    if (!reason)
+        return 0;
+    refuse(request, family, reason, holder, ret);
+    if (reason == IPAM_REASON_ADDRESS_COOLING)
+        ret->until = cooling_until(engine, holder);
+    return -1;
 }
 
 static int decide_pool(const struct request *request, struct refusal *ret)

@@ -101,7 +101,8 @@ static void put_claim(const struct dump *dump, struct engine *engine, struct cla
     put(dump, " pool=%s address=%s requested=%s created=%" PRId64 " allocated=%" PRId64, record.pool, address,
         claim_requested(claim, requested), record.created_at.ns, record.allocated_at.ns);
     if (claim->state == CLAIM_COOLING)
-        put(dump, " until=%" PRId64, record.cooling_until.ns);
+        put(dump, " until=%" PRId64 " delay=%u ends=%" PRId64, record.cooling_until.ns, claim->cooling->delay,
+            claim->cooling->ends);
     if (claim->state == CLAIM_WAITING) {
         put(dump, " preferred=%s dual=%d reason=%s", record.preferred, record.dual, ipam_reason_name(record.reason));
         put(dump, " since=%" PRIu64 " position=%" PRIu64, record.waiting_since, wait_position(engine, claim->wait));
@@ -115,7 +116,7 @@ void engine_dump(struct engine *engine, void (*write)(void *user, const char *te
     struct dump dump = {write, user};
 
     queue_settle(engine);
-    put(&dump, "revision %" PRIu64 " at=%" PRId64 "\n", engine->revision, engine->revision_at);
+    put(&dump, "revision %" PRIu64 "\n", engine->revision);
     put_pools(&dump, engine);
     for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i))
         if (claim_at(engine, i))

@@ -73,6 +73,13 @@ struct engine *engine_free(struct engine *engine)
     return NULL;
 }
 
+void engine_set_clock(struct engine *engine, const struct engine_clock *clock)
+{
+    engine->start = *clock;
+    engine->now = clock->now.ns;
+    engine->elapsed = clock->elapsed.ns;
+}
+
 uint64_t engine_revision(const struct engine *engine)
 {
     return engine->revision;
@@ -80,13 +87,16 @@ uint64_t engine_revision(const struct engine *engine)
 
 /* ---- Changes, and the way back ---- */
 
-static void keep_claim(struct batch *batch, const struct target *target, const struct claim_record *record)
+static void keep_claim(struct engine *engine, struct batch *batch, const struct target *target,
+                       const struct claim_record *record)
 {
     struct change before = {.kind = CHANGE_CLAIM};
+    struct cooling_record cooling;
     char text[IPAM_ADDR_TEXT_MAX];
 
     if (target->claim) {
         claim_record_of(target->claim, &before.claim);
+        before.claim.cooling = cooling_record_of(engine, target->claim, &cooling);
         before.claim.requested = claim_requested(target->claim, text);
         before.revision = target->claim->revision;
     } else {
@@ -114,7 +124,6 @@ static void keep_pool(struct engine *engine, struct batch *batch, const struct p
 static void emit(struct engine *engine, struct change *change)
 {
     engine->revision++;
-    engine->revision_at = engine->now;
     change->revision = engine->revision;
     change->at.ns = engine->now;
     change->actor = engine->batch->actor;
@@ -127,7 +136,7 @@ struct claim *emit_claim(struct engine *engine, const struct target *target, con
     struct change change; /* filled piece by piece: clearing all of it first takes its time */
 
     if (batch->undoing)
-        keep_claim(batch, target, record);
+        keep_claim(engine, batch, target, record);
     change.kind = CHANGE_CLAIM;
     change.claim = *record;
     emit(engine, &change);
@@ -167,8 +176,7 @@ void batch_mark(struct engine *engine, struct batch_mark *ret)
 {
     struct batch *batch = engine->batch;
 
-    *ret = (struct batch_mark){engine->revision, engine->revision_at, batch->changes->count, batch->undo.count,
-                               batch->undoing};
+    *ret = (struct batch_mark){engine->revision, batch->changes->count, batch->undo.count, batch->undoing};
     batch->undoing = true;
 }
 
@@ -181,18 +189,30 @@ void batch_back(struct engine *engine, const struct batch_mark *mark)
     batch->changes->count = mark->n_changes;
     batch->undoing = mark->undoing;
     engine->revision = mark->revision;
-    engine->revision_at = mark->revision_at;
 }
 
 /* ---- A call ---- */
 
-static void end_cooling(struct engine *engine)
+static bool cooling_is_over(const struct engine *engine)
 {
-    if (!engine->n_heap || engine->heap[0]->cooling->until > engine->now)
+    return engine->n_heap && engine->heap[0]->cooling->ends <= engine->elapsed;
+}
+
+static void end_cooling(struct engine *engine, size_t max)
+{
+    if (!cooling_is_over(engine))
         return;
-    while (engine->n_heap && engine->heap[0]->cooling->until <= engine->now)
-        release_emit(engine, engine->heap[0]);
+    for (size_t left = max ? max : SIZE_MAX; left && cooling_is_over(engine); left--)
+        cooling_end_emit(engine, engine->heap[0], false);
     queue_serve(engine);
+}
+
+/* The wall clock is taken as it is. Elapsed time of an earlier moment than that of a call before it is that one's. */
+static void time_passes(struct engine *engine, const struct engine_ctx *ctx)
+{
+    engine->now = ctx->now.ns;
+    if (engine->elapsed < ctx->elapsed.ns)
+        engine->elapsed = ctx->elapsed.ns;
 }
 
 void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry)
@@ -202,7 +222,6 @@ void batch_begin(struct engine *engine, struct batch *batch, const struct engine
     batch->actor = (struct actor){0, "", ""};
     batch->dry = dry;
     batch->undoing = dry;
-    batch->now = engine->now;
     changes_init(&batch->undo);
     if (dry)
         changes_init(&batch->scratch);
@@ -210,9 +229,8 @@ void batch_begin(struct engine *engine, struct batch *batch, const struct engine
     queue_settle(engine);
     batch_mark(engine, &batch->start);
     batch->undoing = dry;
-    if (engine->now < ctx->now.ns)
-        engine->now = ctx->now.ns;
-    end_cooling(engine);
+    time_passes(engine, ctx);
+    end_cooling(engine, ctx->max_ends);
     batch->actor = ctx->actor;
 }
 
@@ -236,10 +254,8 @@ int batch_end(struct engine *engine, int status)
 {
     struct batch *batch = engine->batch;
 
-    if (batch->dry) {
+    if (batch->dry)
         batch_back(engine, &batch->start);
-        engine->now = batch->now;
-    }
     if (batch->undo.capacity)
         changes_done(&batch->undo);
     if (batch->dry)
@@ -259,11 +275,11 @@ void engine_expire(struct engine *engine, const struct engine_ctx *ctx)
     batch_end(engine, 0);
 }
 
-bool engine_next_expiry(const struct engine *engine, struct wall_time *ret)
+bool engine_next_expiry(const struct engine *engine, struct elapsed_time *ret)
 {
     if (!engine->n_heap)
         return false;
-    ret->ns = engine->heap[0]->cooling->until;
+    ret->ns = engine->heap[0]->cooling->ends;
     return true;
 }
 

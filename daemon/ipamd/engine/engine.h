@@ -5,12 +5,13 @@
  *
  * Every deciding function works in one go: on success (0) the engine is in its new state and the changes that led there
  * have been appended to `ctx->changes`, one atomic batch; on refusal (-1) nothing has changed but what `ctx->changes`
- * got from cooling that ended by ctx->now, and *reterr says why. With dry_run, nothing at all changes (no cooling ends
+ * got from cooling that ended by ctx->elapsed, and *reterr says why. With dry_run, nothing at all changes (no cooling ends
  * either): the answer is what the call would give, revisions and ids included. Results and strings in them are borrowed
  * until the next engine_ call or the end of ctx->arena or ctx->changes, whichever is first.
  *
  * The order of changes in a batch, so that equal calls make equal histories:
- *  1. cooling that ended, by (cooling_until, id), then the queue (5): a part of its own, with an empty actor {0, "", ""};
+ *  1. cooling that ended, the first ctx->max_ends of it by (end, id), then the queue (5): a part of its own, with an empty
+ *     actor {0, "", ""};
  *  2. what was asked for, as each function says;
  *  3. DRAINING pools through which no bound claim is left any more: REMOVED, the oldest first;
  *  4. if a pool changed or went: rejected pools. The oldest that can be accepted is; then again from the oldest, until none
@@ -51,9 +52,12 @@ struct engine_limits {
     size_t name_max; /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
 };
 
-/* What comes with every request. `now` before that of an earlier call counts as that one's. */
+/* What comes with every request. `now` dates the changes as it is, and may go back; what ends by itself ends by `elapsed`,
+ * which counts as that of an earlier call if it is before it. */
 struct engine_ctx {
     struct wall_time now;
+    struct elapsed_time elapsed;
+    size_t max_ends; /* so many coolings end with this call at most, so that none takes long; 0: all that are over */
     struct actor actor;
     struct arena *arena;     /* results live here */
     struct changes *changes; /* appended to */
@@ -63,6 +67,20 @@ struct engine_ctx {
 /* hash_key: random bytes, so that names from users can't be chosen to collide (SipHash). */
 struct engine *engine_new(const uint8_t hash_key[16]);
 struct engine *engine_free(struct engine *engine); /* NULL is fine; returns NULL */
+
+/* Both clocks when the process started, and which boot of the machine that is. */
+struct engine_clock {
+    struct wall_time now;
+    struct elapsed_time elapsed;
+    uint8_t boot_id[BOOT_ID_SIZE];
+};
+
+/* Before the first call and the first replay; an engine without starts at 0 in a boot 0. What cooled when it was recorded
+ * ends
+ *  - at boot_time + delay, if it was released in this boot: exactly;
+ *  - else, or if that is not known (ipamd 0.1.0), clamp(cooling_until - now, 0, delay) after `elapsed`. No wall clock, then
+ *    or now, can make it last longer than its delay. 0.1.0's delay is cooling_until less the time of its change. */
+void engine_set_clock(struct engine *engine, const struct engine_clock *clock);
 
 uint64_t engine_revision(const struct engine *engine); /* of the newest change; 0 when empty */
 
@@ -228,6 +246,7 @@ struct release_args {
     unsigned int families;   /* 0: both */
     const char *address;     /* "" for whatever the owner has */
     const char *uid;         /* not "": only claims whose recorded uid is this one */
+    bool end_cooling;        /* ends the cooling of `address`, and releases nothing */
     bool dry_run;
 };
 
@@ -238,7 +257,10 @@ struct release_args {
  * matches its BOUND claim that holds it or its WAITING claim that asks for it.
  * A bound address cools for the reuse delay of the pool in which it lies, else of the pool the claim was made through;
  * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. When one half of a
- * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back). */
+ * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back).
+ *
+ * end_cooling: the COOLING claim of `address` (INVALID_REQUEST without one), if owner, families and uid match where they are
+ * given, is RELEASED; nothing that cools is success too. Its record keeps cooling_until. */
 int engine_release(struct engine *engine, const struct engine_ctx *ctx, const struct release_args *args,
                    struct claim_views *ret, struct ipam_error *reterr);
 
@@ -258,10 +280,11 @@ struct claim_filter {
 void engine_claims_list(struct engine *engine, const struct claim_filter *filter, uint64_t after_id, size_t limit,
                         size_t scan, struct arena *arena, struct claim_views *ret, uint64_t *ret_last);
 
-/* Ends every cooling whose time has come by ctx->now, then serves the queue. The deciding functions do this first by
- * themselves; the loop calls it when engine_next_expiry's time is reached. */
+/* Ends coolings whose time has come by ctx->elapsed, ctx->max_ends at most, then serves the queue. The deciding functions do
+ * this first by themselves; the loop calls it when engine_next_expiry's time is reached, again and again until that lies
+ * ahead: what is over and has not ended yet still cools. Late is fine, early is not. */
 void engine_expire(struct engine *engine, const struct engine_ctx *ctx);
-bool engine_next_expiry(const struct engine *engine, struct wall_time *ret);
+bool engine_next_expiry(const struct engine *engine, struct elapsed_time *ret);
 
 struct engine_totals {
     uint64_t pools, bound, waiting, cooling;
@@ -275,7 +298,7 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
  * tells how far the history goes (needed in the second case only). -1 with STORE_DAMAGED when the record contradicts the
  * state; the engine is then good for engine_free only. */
 int engine_replay(struct engine *engine, const struct change *change, struct ipam_error *reterr);
-void engine_set_revision(struct engine *engine, uint64_t revision, struct wall_time at);
+void engine_set_revision(struct engine *engine, uint64_t revision);
 
 /* All state as text, pools and then claims in order of id, the same for equal states however they came about. */
 void engine_dump(struct engine *engine, void (*write)(void *user, const char *text, size_t size), void *user);

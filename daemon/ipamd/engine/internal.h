@@ -165,8 +165,9 @@ struct owner;
 
 struct cooling {
     struct claim *newer, *older; /* of the same owner, by revision */
-    int64_t until;
-    size_t heap_index;
+    int64_t until;               /* wall time, as recorded */
+    int64_t ends;                /* elapsed time */
+    uint32_t delay, heap_index;
 };
 
 struct wait_list {
@@ -277,8 +278,8 @@ struct pool_vector {
 struct engine {
     uint8_t key[16];
     uint64_t revision;
-    int64_t revision_at; /* of the newest change */
-    int64_t now;         /* of the newest call */
+    struct engine_clock start;
+    int64_t now, elapsed; /* of the newest call */
 
     struct slab slab; /* of owners, claims, their uids and their cooling */
     struct table owners, kinds, pools;
@@ -341,8 +342,11 @@ RB_PROTOTYPE(outsiders, outsider, node, outsiders_compare)
 
 /* ---- cooling.c: what ends when ---- */
 
-void cooling_start(struct engine *engine, struct claim *claim, int64_t until);
+void cooling_start(struct engine *engine, struct claim *claim, const struct claim_record *record);
 void cooling_stop(struct engine *engine, struct claim *claim);
+/* What is to be recorded of a claim that cools, in the terms of this boot; NULL for any other. */
+const struct cooling_record *cooling_record_of(const struct engine *engine, const struct claim *claim,
+                                               struct cooling_record *ret);
 
 /* ---- ids.c: all claims by id, in an array that closes up behind those that are gone ---- */
 
@@ -456,6 +460,7 @@ struct refusal {
     unsigned int family;
     const struct request *request;
     struct claim *holder;
+    struct wall_time until; /* ADDRESS_COOLING: when that ends, by the wall clock of the newest call */
 };
 
 int decide(const struct engine *engine, const struct request *request, struct grant grants[FAMILIES],
@@ -470,7 +475,8 @@ int overlap_error(const char *name, const struct pool *other, const struct ipam_
 
 /* ---- record.c: objects as records and views; strings borrowed, or copied in a dry run ---- */
 
-void claim_record_of(const struct claim *claim, struct claim_record *ret); /* `requested` only of a waiting one */
+/* Without `cooling`, and with `requested` only of a waiting one. */
+void claim_record_of(const struct claim *claim, struct claim_record *ret);
 const char *claim_requested(const struct claim *claim, char text[IPAM_ADDR_TEXT_MAX]);
 struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena);
 struct claim_view claim_view_last(struct engine *engine, struct arena *arena); /* of the last change */
@@ -481,7 +487,6 @@ void pool_counts_of(const struct pool *pool, unsigned int family, struct pool_co
 
 struct batch_mark {
     uint64_t revision;
-    int64_t revision_at;
     size_t n_changes, n_undo;
     bool undoing;
 };
@@ -493,7 +498,6 @@ struct batch {
     bool dry, undoing;            /* undoing: `undo` is kept */
     struct changes undo, scratch; /* earlier states of what changed; the changes of a dry run */
     struct batch_mark start;
-    int64_t now; /* engine->now before */
 };
 
 void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry);
@@ -526,6 +530,8 @@ void undual_emit(struct engine *engine, const struct owner *owner, unsigned int 
 
 /* A bound claim cools, or is gone like all others. */
 void release_emit(struct engine *engine, struct claim *claim);
+/* A cooling is over. If a request ended it, the record still says how long it was to last. */
+void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for);
 
 /* ---- pool_edit.c ---- */
 

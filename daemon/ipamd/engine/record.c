@@ -14,7 +14,7 @@ static void waiting_record_of(const struct claim *claim, struct claim_record *re
     ret->waiting_since = wait->since;
 }
 
-/* `requested` of a claim with an address is left out: it is text that has to be made. */
+/* `cooling`, and `requested` of a claim with an address, are left out: they have to be made. */
 void claim_record_of(const struct claim *claim, struct claim_record *ret)
 {
     *ret = (struct claim_record){
@@ -60,6 +60,8 @@ static void claim_texts(const struct engine *engine, struct arena *arena, struct
 
     if (!engine->batch || !engine->batch->dry)
         return;
+    if (claim->cooling)
+        claim->cooling = (const struct cooling_record *)arena_memdup(arena, claim->cooling, sizeof(*claim->cooling));
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
         *texts[i] = text_of(engine, arena, *texts[i]);
 }
@@ -70,6 +72,8 @@ struct claim_view claim_view_of(struct engine *engine, struct claim *claim, stru
     char text[IPAM_ADDR_TEXT_MAX];
 
     claim_record_of(claim, &view.record);
+    if (claim->state == CLAIM_COOLING)
+        view.record.cooling = cooling_record_of(engine, claim, arena_alloc(arena, sizeof(*view.record.cooling)));
     if (claim->state == CLAIM_WAITING)
         view.queue_position = wait_position(engine, claim->wait);
     else if (claim->asked)

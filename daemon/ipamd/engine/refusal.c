@@ -109,7 +109,7 @@ static int describe_in_use(const struct facts *facts, struct ipam_error *reterr)
 
 static int describe_cooling(const struct facts *facts, struct ipam_error *reterr)
 {
-    time_t until = (time_t)(facts->refusal->holder->cooling->until / 1000000000);
+    time_t until = (time_t)(facts->refusal->until.ns / 1000000000);
     char text[TIME_TEXT_MAX] = "";
     struct tm parts;
 

@@ -9,22 +9,49 @@ static uint32_t reuse_delay(const struct engine *engine, const struct claim *cla
     return pool && pool->in_force ? pool->record.spec.reuse_delay_seconds : 0;
 }
 
+static void cooling_begin(const struct engine *engine, uint32_t delay, struct claim_record *record,
+                          struct cooling_record *ret)
+{
+    *ret =
+        (struct cooling_record){.released_at = {engine->now}, .delay_seconds = delay, .boot_time = {engine->elapsed}};
+    memcpy(ret->boot_id, engine->start.boot_id, sizeof(ret->boot_id));
+    record->state = CLAIM_COOLING;
+    record->cooling_until.ns = engine->now + (int64_t)delay * 1000000000;
+    record->cooling = ret;
+}
+
 void release_emit(struct engine *engine, struct claim *claim)
 {
     uint32_t delay = claim->state == CLAIM_BOUND ? reuse_delay(engine, claim) : 0;
+    struct target target = {.claim = claim, .pool = claim->pool};
+    struct claim_record record;
+    struct cooling_record cooling;
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    claim_record_of(claim, &record);
+    record.requested = claim_requested(claim, text);
+    record.state = CLAIM_RELEASED;
+    if (delay)
+        cooling_begin(engine, delay, &record, &cooling);
+    record.preferred = "";
+    record.dual = false;
+    record.reason = IPAM_REASON_NONE;
+    record.message = "";
+    record.waiting_since = 0;
+    emit_claim(engine, &target, &record);
+}
+
+void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for)
+{
     struct target target = {.claim = claim, .pool = claim->pool};
     struct claim_record record;
     char text[IPAM_ADDR_TEXT_MAX];
 
     claim_record_of(claim, &record);
     record.requested = claim_requested(claim, text);
-    record.state = delay ? CLAIM_COOLING : CLAIM_RELEASED;
-    record.cooling_until.ns = delay ? engine->now + (int64_t)delay * 1000000000 : 0;
-    record.preferred = "";
-    record.dual = false;
-    record.reason = IPAM_REASON_NONE;
-    record.message = "";
-    record.waiting_since = 0;
+    record.state = CLAIM_RELEASED;
+    if (!asked_for)
+        record.cooling_until.ns = 0;
     emit_claim(engine, &target, &record);
 }
 
@@ -80,6 +107,9 @@ static int read_release(const struct engine *engine, const struct release_args *
     if (args->families > FAMILY_SET_DUAL)
         return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
                               "invalid request: unknown family; give ipv4, ipv6, dual or none");
+    if (args->end_cooling && !ret->has_address)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
+                              "invalid request: end_cooling without an address; give the address that cools");
     if (!ret->has_address)
         return 0;
     if (ipam_addr_parse(args->address, &ret->address, reterr) < 0)
@@ -97,11 +127,21 @@ static bool release_one(struct engine *engine, const struct release *release, st
     return true;
 }
 
-static struct claim *holder_of(const struct engine *engine, const struct release *release)
+static struct claim *holder_of(const struct engine *engine, const struct release *release, enum claim_state state)
 {
     struct claim *claim = held_get(engine, family_index(release->address.family), addr_number(&release->address));
 
-    return claim && claim->state == CLAIM_BOUND ? claim : NULL;
+    return claim && claim->state == state ? claim : NULL;
+}
+
+static void end_cooling_of(struct engine *engine, const struct release *release, struct claim_views *ret)
+{
+    struct claim *claim = holder_of(engine, release, CLAIM_COOLING);
+
+    if (!matches(release, claim) || (!text_empty(release->args->kind) && claim->owner != release->owner))
+        return;
+    cooling_end_emit(engine, claim, true);
+    ret->items[ret->count++] = claim_view_last(engine, engine->batch->ctx->arena);
 }
 
 /* The owner itself goes with its last claim. */
@@ -130,8 +170,10 @@ int engine_release(struct engine *engine, const struct engine_ctx *ctx, const st
     batch_begin(engine, &batch, ctx, args->dry_run);
     if (read_release(engine, args, &release, reterr) < 0)
         return batch_end(engine, -1);
-    if (text_empty(args->kind))
-        release_one(engine, &release, holder_of(engine, &release), &released);
+    if (args->end_cooling)
+        end_cooling_of(engine, &release, &released);
+    else if (text_empty(args->kind))
+        release_one(engine, &release, holder_of(engine, &release, CLAIM_BOUND), &released);
     else if (release.owner)
         release_owned(engine, &release, &released);
     batch_settle(engine);

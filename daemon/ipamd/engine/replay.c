@@ -27,6 +27,44 @@ static const char *wrong_with_pool(struct engine *engine, const struct pool_reco
     return NULL;
 }
 
+/* ---- What is left of a cooling ---- */
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* From one reading of the wall clock to another, 0 at least and `max` at most: no reading is to be trusted. */
+static int64_t time_between(struct wall_time from, struct wall_time to, int64_t max)
+{
+    uint64_t ns = (uint64_t)to.ns - (uint64_t)from.ns;
+
+    if (to.ns <= from.ns)
+        return 0;
+    return ns < (uint64_t)max ? (int64_t)ns : max;
+}
+
+/* ipamd 0.1.0 recorded no delay, but added it to the time of the change. */
+static uint32_t delay_of(const struct change *change)
+{
+    const struct claim_record *record = &change->claim;
+
+    if (record->cooling)
+        return record->cooling->delay_seconds;
+    return (uint32_t)(time_between(change->at, record->cooling_until, ENGINE_REUSE_DELAY_MAX * NS_PER_S) / NS_PER_S);
+}
+
+/* In the terms of this boot: in memory there are no others. */
+static struct cooling_record cooling_of_this_boot(const struct engine *engine, const struct change *change)
+{
+    const struct claim_record *record = &change->claim;
+    const struct engine_clock *start = &engine->start;
+    struct cooling_record cooling = {.delay_seconds = delay_of(change)};
+    int64_t delay = (int64_t)cooling.delay_seconds * NS_PER_S;
+
+    if (record->cooling && !memcmp(record->cooling->boot_id, start->boot_id, BOOT_ID_SIZE))
+        return *record->cooling;
+    cooling.boot_time.ns = start->elapsed.ns + time_between(start->now, record->cooling_until, delay) - delay;
+    return cooling;
+}
+
 /* ---- Claims ---- */
 
 static const char *wrong_with_fields(struct engine *engine, const struct claim_record *record)
@@ -45,6 +83,9 @@ static const char *wrong_with_fields(struct engine *engine, const struct claim_r
         return "a claim through a pool that can't be";
     if (record->state == CLAIM_BOUND && *record->pool && !pool_listed(engine, record->pool))
         return "a bound claim through a pool that is not there";
+    if (record->cooling && (record->cooling->delay_seconds > ENGINE_REUSE_DELAY_MAX ||
+                            record->cooling->boot_time.ns < 0 || record->cooling->boot_time.ns > INT64_MAX / 2))
+        return "a cooling that no release begins";
     return NULL;
 }
 
@@ -74,6 +115,8 @@ static int replay_claim(struct engine *engine, const struct change *change, stru
     const struct claim_record *record = &change->claim;
     const char *wrong = wrong_with_fields(engine, record);
     struct target target = {.claim = claim_by_id(engine, record->id)};
+    struct claim_record cooling_claim;
+    struct cooling_record cooling;
 
     if (wrong)
         return damaged(change, wrong, reterr);
@@ -82,6 +125,12 @@ static int replay_claim(struct engine *engine, const struct change *change, stru
     wrong = wrong_with_claim(engine, &target, record);
     if (wrong)
         return damaged(change, wrong, reterr);
+    if (record->state == CLAIM_COOLING) {
+        cooling = cooling_of_this_boot(engine, change);
+        cooling_claim = *record;
+        cooling_claim.cooling = &cooling;
+        record = &cooling_claim;
+    }
     claim_put(engine, &target, record, change->revision);
     return 0;
 }
@@ -102,14 +151,11 @@ int engine_replay(struct engine *engine, const struct change *change, struct ipa
 
     batch_forget(engine);
     if (!status && change->revision > engine->revision)
-        engine_set_revision(engine, change->revision, change->at);
+        engine_set_revision(engine, change->revision);
     return status;
 }
 
-void engine_set_revision(struct engine *engine, uint64_t revision, struct wall_time at)
+void engine_set_revision(struct engine *engine, uint64_t revision)
 {
     engine->revision = revision;
-    engine->revision_at = at.ns;
-    if (engine->now < at.ns)
-        engine->now = at.ns;
 }

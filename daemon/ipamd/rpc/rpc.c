@@ -8,6 +8,9 @@
 #include "record.h"
 #include "wire.h"
 
+/* Coolings that end before a call is decided, at most: the loop ends the others, iteration by iteration. */
+#define CALL_ENDS 16
+
 static const char *const role_names[RPC_ROLES] = {
     [RPC_ROLE_NONE] = "none",
     [RPC_ROLE_READ] = "read",
@@ -221,6 +224,8 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
     const struct rpc_host *host = call_host(call);
     struct engine_ctx ctx = {
         .now = host->wall_now(host->user),
+        .elapsed = host->elapsed_now(host->user),
+        .max_ends = CALL_ENDS,
         .actor = call_peer(call)->actor,
         .arena = rpc_arena(call),
         .changes = rpc_pipeline(call)->gathering,
@@ -274,13 +279,15 @@ void call_handle(struct rpc_call *call)
         call->method->handle(call, request);
 }
 
-static int refuse_role(const struct rpc_call *call, struct ipam_error *reterr)
+int rpc_need_role(const struct rpc_call *call, enum rpc_role role, const char *what, struct ipam_error *reterr)
 {
     const struct rpc_peer *peer = call_peer(call);
-    const char *needed = rpc_role_name(call->method->role), *has = rpc_role_name(peer->role);
-    const char *remedy = call->server->options.role_remedy[call->method->role];
+    const char *needed = rpc_role_name(role), *has = rpc_role_name(peer->role);
+    const char *remedy = call->server->options.role_remedy[role];
+    if (peer->role >= role)
+        return 0;
     ipam_error_set(reterr, IPAM_REASON_PERMISSION_DENIED,
-                   "permission denied: %s needs the role %s, and %s (uid %u) has %s; %s", call->method->name, needed,
+                   "permission denied: %s needs the role %s, and %s (uid %u) has %s; %s", what, needed,
                    *peer->actor.command ? peer->actor.command : "the caller", peer->actor.uid, has, remedy);
     ipam_error_add(reterr, "method", grpc_call_path(call->stream) + 1);
     ipam_error_add(reterr, "role", needed);
@@ -295,8 +302,8 @@ static int call_admit(const struct rpc_call *call, struct ipam_error *reterr)
     if (!call->method)
         return ipam_error_set(reterr, IPAM_REASON_UNKNOWN_METHOD, "unknown method: %s is not served here",
                               grpc_call_path(call->stream));
-    if (call_peer(call)->role < call->method->role)
-        return refuse_role(call, reterr);
+    if (rpc_need_role(call, call->method->role, call->method->name, reterr) < 0)
+        return -1;
     if (call->server->stopping)
         return ipam_error_set(reterr, IPAM_REASON_SHUTTING_DOWN, "shutting down: ipamd is stopping, try again");
     if (grpc_call_timeout(call->stream) == 0)

@@ -20,6 +20,7 @@ struct rpc_call;
 /* What the process lends. */
 struct rpc_host {
     struct wall_time (*wall_now)(void *user);
+    struct elapsed_time (*elapsed_now)(void *user);
     uint64_t (*monotonic_now)(void *user); /* ns */
     /* Runs run(arg) on a worker thread, when nothing better is to be done, and then done(arg) on the loop. */
     void *(*work)(void *user, void (*run)(void *arg), void (*done)(void *arg), void *arg);
@@ -68,9 +69,9 @@ void rpc_peer_done(struct rpc_peer *peer); /* its connection is closing */
 /* After bytes have gone to the peer: calls that were put off until then have their turn soon. */
 void rpc_peer_resume(struct rpc_peer *peer);
 
-/* Connections are counted by the process. */
+/* Connections and steps of the clock are counted by the process. */
 struct rpc_counters {
-    uint64_t connections, connections_total, calls, calls_failed, allocations, releases;
+    uint64_t connections, connections_total, calls, calls_failed, allocations, releases, clock_steps;
 };
 
 /* ---- Services ---------------------------------------------------------------------------------------------------- */
@@ -155,6 +156,8 @@ struct arena *rpc_scratch(struct rpc_call *call);
 struct pipeline *rpc_pipeline(struct rpc_call *call);
 struct rpc_server *rpc_call_server(struct rpc_call *call);
 struct engine_ctx rpc_engine_ctx(struct rpc_call *call);
+/* For what needs more than the method's own role. `what`: as in "… needs the role admin". -1 with PERMISSION_DENIED. */
+int rpc_need_role(const struct rpc_call *call, enum rpc_role role, const char *what, struct ipam_error *reterr);
 const struct rpc_server_options *rpc_server_options(const struct rpc_server *server);
 struct wall_time rpc_server_started_at(const struct rpc_server *server);
 

@@ -153,33 +153,11 @@ static int replay_rows(struct store *store, struct engine *engine, struct ipam_e
     return r;
 }
 
-/* When the newest change was made: no later one may be dated before it. */
-static int last_change_time(struct store *store, struct wall_time *ret, struct ipam_error *reterr)
-{
-    sqlite3_stmt *row = store->db.statements[SQL_CHANGES_AFTER];
-    struct arena arena;
-    struct change change;
-    arena_init(&arena);
-    sqlite3_bind_int64(row, 1, (int64_t)store->head.revision - 1);
-    int r =
-        sqlite3_step(row) == SQLITE_ROW
-            ? record_decode(sqlite3_column_blob(row, 1), (size_t)sqlite3_column_bytes(row, 1), &arena, &change, reterr)
-            : db_fail(&store->db, "its history can't be read", reterr);
-    if (r == 0)
-        *ret = change.at;
-    sqlite3_reset(row);
-    arena_done(&arena);
-    return r;
-}
-
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr)
 {
-    struct wall_time at = {0};
     if (replay_rows(store, engine, reterr) < 0)
         return -1;
-    if (store->head.revision > 0 && last_change_time(store, &at, reterr) < 0)
-        return -1;
-    engine_set_revision(engine, store->head.revision, at);
+    engine_set_revision(engine, store->head.revision);
     store_accept(store);
     return 0;
 }

@@ -349,6 +349,20 @@ static void get_time(struct source *source, const struct field *field, void *bas
     MEMBER(struct wall_time, field, base)->ns = ns;
 }
 
+static void put_boot_id(struct sink *sink, const struct field *field, const void *base)
+{
+    put_text(sink, field->tag, MEMBER(const char, field, base), BOOT_ID_SIZE);
+}
+
+static void get_boot_id(struct source *source, const struct field *field, void *base)
+{
+    struct source inner = get_delimited(source);
+    if (inner.end - inner.at == BOOT_ID_SIZE)
+        memcpy(MEMBER(char, field, base), inner.at, BOOT_ID_SIZE);
+    else
+        source_fail(source);
+}
+
 static void put_nested(struct sink *sink, const struct field *field, const void *base)
 {
     if (field->extra != ALWAYS_THERE && !*((const bool *)base + field->extra))
@@ -375,6 +389,28 @@ static void clear_nested(struct source *source, const struct field *field, void 
     get_message(&nothing, field->message, MEMBER(char, field, base));
 }
 
+/* What few claims have lies elsewhere. */
+static void put_cooling(struct sink *sink, const struct field *field, const void *base)
+{
+    const struct cooling_record *cooling = *MEMBER(const struct cooling_record *const, field, base);
+    if (!cooling)
+        return;
+    size_t used = (size_t)(sink->end - sink->at);
+    put_message(sink, field->message, cooling);
+    put_varint(sink, (size_t)(sink->end - sink->at) - used);
+    put_varint(sink, field->tag);
+}
+
+static void get_cooling(struct source *source, const struct field *field, void *base)
+{
+    struct source inner = get_delimited(source);
+    struct cooling_record *cooling = arena_zalloc(source->arena, sizeof(*cooling));
+    get_message(&inner, field->message, cooling);
+    if (inner.bad)
+        source_fail(source);
+    *MEMBER(const struct cooling_record *, field, base) = cooling;
+}
+
 static const struct codec codec_uint64 = {put_uint64, get_uint64, NULL, false};
 static const struct codec codec_int64 = {put_int64, get_int64, NULL, false};
 static const struct codec codec_uint32 = {put_uint32, get_uint32, NULL, false};
@@ -384,6 +420,8 @@ static const struct codec codec_string = {put_string, get_string, clear_string, 
 static const struct codec codec_strings = {put_strings, get_strings, NULL, true};
 static const struct codec codec_reason = {put_reason, get_reason, NULL, false};
 static const struct codec codec_address = {put_address, get_address, NULL, false};
+static const struct codec codec_boot_id = {put_boot_id, get_boot_id, NULL, false};
+static const struct codec codec_cooling = {put_cooling, get_cooling, NULL, false};
 static const struct codec codec_time = {put_time, get_time, NULL, false};
 static const struct codec codec_nested = {put_nested, get_nested, clear_nested, false};
 
@@ -469,6 +507,14 @@ static const struct field pool_fields[] = {
 };
 static const struct message pool_message = MESSAGE(pool_fields);
 
+static const struct field cooling_fields[] = {
+    FIELD(DELIMITED, 1, struct cooling_record, released_at, time),
+    FIELD(VARINT, 2, struct cooling_record, delay_seconds, uint32),
+    FIELD(DELIMITED, 3, struct cooling_record, boot_id, boot_id),
+    FIELD(VARINT, 4, struct cooling_record, boot_time.ns, int64),
+};
+static const struct message cooling_message = MESSAGE(cooling_fields);
+
 static const struct field claim_fields[] = {
     FIELD_NESTED(1, struct claim_record, owner, owner_message, ALWAYS_THERE),
     FIELD_ENUM(2, struct claim_record, family, IPAM_IPV6),
@@ -485,6 +531,7 @@ static const struct field claim_fields[] = {
     FIELD(DELIMITED, 13, struct claim_record, cooling_until, time),
     FIELD(VARINT, 14, struct claim_record, waiting_since, uint64),
     FIELD(VARINT, 17, struct claim_record, id, uint64),
+    {DELIMITED(18), offsetof(struct claim_record, cooling), &codec_cooling, &cooling_message, 0},
 };
 static const struct message claim_message = MESSAGE(claim_fields);
 

@@ -33,6 +33,17 @@ Google__Protobuf__Timestamp *record_timestamp(struct wall_time time, struct aren
     return message;
 }
 
+static Ipam__V1__Cooling *cooling_message(const struct cooling_record *cooling, struct arena *arena)
+{
+    if (!cooling)
+        return NULL;
+    Ipam__V1__Cooling *message = arena_alloc(arena, sizeof(*message));
+    ipam__v1__cooling__init(message);
+    message->released_at = record_timestamp(cooling->released_at, arena);
+    message->delay_seconds = cooling->delay_seconds;
+    return message;
+}
+
 Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct arena *arena)
 {
     const struct claim_record *record = &claim->record;
@@ -61,6 +72,7 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
     message->queue_position = claim->queue_position;
     message->revision = claim->revision;
     message->id = record->id;
+    message->cooling = cooling_message(record->cooling, arena);
     return message;
 }
 

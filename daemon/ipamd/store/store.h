@@ -29,7 +29,7 @@ struct store_options {
 int store_open(const struct store_options *options, struct store **ret, struct ipam_error *reterr);
 struct store *store_close(struct store *store); /* checkpoints if the disk lets it; NULL is fine; returns NULL */
 
-/* Replays the present state into an empty engine, checking every row; STORE_DAMAGED leaves every file as it was, and the
+/* Replays the present state into an empty engine, which knows its clock, checking every row; STORE_DAMAGED leaves every file as it was, and the
  * engine is of no use then. Not beside store_commit. */
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr);
 

@@ -14,6 +14,7 @@ enum writer_state { WRITER_IDLE, WRITER_QUEUED, WRITER_RUNNING, WRITER_DONE };
 struct writer {
     struct store *store;
     uint8_t hash_key[16];
+    struct engine_clock clock;
     void (*wake)(void *user);
     void *user;
     pthread_t thread;
@@ -45,6 +46,7 @@ static void run_reload(struct writer *writer)
 {
     struct writer_result *result = &writer->result;
     struct engine *engine = engine_new(writer->hash_key);
+    engine_set_clock(engine, &writer->clock);
     result->status = store_load(writer->store, engine, &result->error);
     result->engine = result->status == 0 ? engine : engine_free(engine);
 }
@@ -93,11 +95,13 @@ static void *writer_thread(void *user)
     return NULL;
 }
 
-struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user), void *user)
+struct writer *writer_new(struct store *store, const uint8_t hash_key[16], const struct engine_clock *clock,
+                          void (*wake)(void *user), void *user)
 {
     struct writer *writer = mem_zalloc(sizeof(*writer));
     writer->store = store;
     memcpy(writer->hash_key, hash_key, sizeof(writer->hash_key));
+    writer->clock = *clock;
     writer->wake = wake;
     writer->user = user;
     pthread_mutex_init(&writer->mutex, NULL);

@@ -22,7 +22,9 @@ struct writer_result {
     struct engine *engine;   /* WRITER_RELOAD: a new engine in the durable state; taken by the caller */
 };
 
-struct writer *writer_new(struct store *store, const uint8_t hash_key[16], void (*wake)(void *user), void *user);
+/* Engines are begun with the hash key and with the clock of the process's start, so that a reload gives back what was. */
+struct writer *writer_new(struct store *store, const uint8_t hash_key[16], const struct engine_clock *clock,
+                          void (*wake)(void *user), void *user);
 struct writer *writer_free(struct writer *writer); /* waits for the task under way; NULL is fine; returns NULL */
 
 /* Starts a task; only when none is under way. The batch is borrowed until its result has been

@@ -67,7 +67,7 @@ class Cluster:
 
     def kubectl(self, *arguments, stdin=None, check=True, kubeconfig=None, timeout=60):
         """Real kubectl, as administrator unless another kubeconfig is given. Returns the ended process, outputs as text."""
-        done = subprocess.run(["kubectl", *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False,
+        done = subprocess.run([paths.release().kubectl, *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False,
                               timeout=timeout * SLOW, cwd=self.folder,
                               env={**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.folder)})
         assert not check or done.returncode == 0, f"kubectl {arguments}: status {done.returncode}\n{done.stdout}{done.stderr}"
@@ -150,7 +150,7 @@ class Cluster:
         name, status, agent, at, and answered, when the answer went out. `since`: as many entries of the log are left out;
         audit_mark() gives the number."""
         entries = []
-        for line in self.apiserver.audit_log.read_text().splitlines()[since:]:
+        for line in self._audit_lines()[since:]:
             event = json.loads(line)
             reference = event.get("objectRef", {})
             resource = "/".join(filter(None, (reference.get("resource"), reference.get("subresource"))))
@@ -161,7 +161,11 @@ class Cluster:
         return [entry for entry in entries if account is None or entry["user"] == account.user]
 
     def audit_mark(self):
-        return len(self.apiserver.audit_log.read_text().splitlines())
+        return len(self._audit_lines())
+
+    def _audit_lines(self):
+        """Whole ones: the server may be writing the last."""
+        return self.apiserver.audit_log.read_text().split("\n")[:-1]
 
     # -- Between tests
 

@@ -1,5 +1,7 @@
 """Where things are: the programs under test, the API server and the manifests."""
+import dataclasses
 import functools
+import os
 import subprocess
 
 from harness.paths import BUILD, ROOT
@@ -13,8 +15,24 @@ ROLES = (ROOT / "proto/crd/rbac-ipam-watcher.yaml", ROOT / "proto/crd/rbac-ipam-
          ROOT / "tests/e2e/crd/rbac-novaedge.yaml")
 
 
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """The servers that the tests run on, and the kubectl that goes with them."""
+
+    kube_apiserver: str
+    etcd: str
+    kubectl: str
+
+
+def _build(script):
+    """What the script has built and where; ./test has run it before, otherwise this takes minutes."""
+    return subprocess.run([ROOT / "tests/e2e" / script], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 @functools.cache
-def kube_apiserver():
-    """Path of the built kube-apiserver; ./test has built it before, otherwise this takes minutes."""
-    done = subprocess.run([ROOT / "tests/e2e/build-apiserver"], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
+def release():
+    """That of Debian, or with IPAMD_KUBE=current that of tests/e2e/current/go.mod."""
+    if os.environ.get("IPAMD_KUBE", "debian") == "current":
+        folder = _build("build-current")
+        return Release(f"{folder}/kube-apiserver", f"{folder}/etcd", f"{folder}/kubectl")
+    return Release(_build("build-apiserver"), "etcd", "kubectl")

@@ -103,7 +103,7 @@ class Etcd(Server):
         self.session = new_session()
 
     def command(self):
-        return ["etcd", "--name", "e2e", "--data-dir", self.folder / "data", "--listen-client-urls", self.url,
+        return [paths.release().etcd, "--name", "e2e", "--data-dir", self.folder / "data", "--listen-client-urls", self.url,
                 "--advertise-client-urls", self.url, "--listen-peer-urls", self.peer_url,
                 "--initial-advertise-peer-urls", self.peer_url, "--initial-cluster", f"e2e={self.peer_url}",
                 "--logger", "zap", "--log-outputs", "stderr"]
@@ -135,7 +135,7 @@ class ApiServer(Server):
         (folder / "audit-policy.yaml").write_text(AUDIT_POLICY)
 
     def command(self):
-        return [paths.kube_apiserver(), "--etcd-servers", self.etcd.url, "--bind-address", "127.0.0.1",
+        return [paths.release().kube_apiserver, "--etcd-servers", self.etcd.url, "--bind-address", "127.0.0.1",
                 "--advertise-address", "127.0.0.1", "--endpoint-reconciler-type", "none", "--secure-port", self.port,
                 "--tls-cert-file", self.certificate, "--tls-private-key-file", self.key, "--cert-dir", self.folder,
                 "--client-ca-file", self.authority.ca, "--authorization-mode", "RBAC",

@@ -1,6 +1,6 @@
 """Run as a program: becomes another user for good, then calls ipamd and prints what it got as JSON.
 
-as_user.py UID GID GROUPS SOCKET methods|changes|connect|connections N|listen EVENTS
+as_user.py UID GID GROUPS SOCKET methods|changes|end_cooling ADDRESS|connect|connections N|listen EVENTS
 """
 import contextlib
 import json
@@ -79,6 +79,11 @@ def changes(path):
     ipam.Allocate(allocate("vip", "p"), timeout=SECONDS)
     ipam.Release(release("vip"), timeout=SECONDS)
     return {"command": Path("/proc/self/comm").read_text(encoding="ascii").strip()}
+
+
+def end_cooling(path, address):
+    request = pb.ReleaseRequest(address=address, end_cooling=True)
+    return outcome(lambda: ipam_grpc.IPAMStub(channel_to(path)).Release(request, timeout=SECONDS))
 
 
 def connect(path):

@@ -13,6 +13,7 @@ TEST_SECONDS = 60
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: run under ThreadSanitizer too")
+    config.addinivalue_line("markers", "core: of tests/e2e, what runs on Debian's old API server too")
     config.addinivalue_line("markers", "seconds(n): how long the test may take, instead of a minute")
 
 
