@@ -189,17 +189,15 @@ static int on_boolean(void *user, int value)
 
 static json_t *number_of(const char *text, size_t length)
 {
-    char copy[64], *end; /* the longest that Kubernetes writes has some 25 */
-    if (length >= sizeof copy)
-        return json_stringn(text, length);
+    char *copy = mem_alloc(length + 1), *end;
     memcpy(copy, text, length);
     copy[length] = '\0';
     errno = 0;
     long long integer = strtoll(copy, &end, 10);
-    if (!*end && errno == 0)
-        return json_integer(integer);
-    double real = strtod(copy, &end);
-    return !*end && isfinite(real) ? json_real(real) : json_stringn(text, length);
+    bool is_integer = !*end && errno == 0;
+    double real = is_integer ? 0 : strtod(copy, NULL);
+    free(copy);
+    return is_integer ? json_integer(integer) : isfinite(real) ? json_real(real) : json_stringn(text, length);
 }
 
 static int on_number(void *user, const char *text, size_t length)
