@@ -87,16 +87,23 @@ struct ipam_range ipam_cidr_range(const struct ipam_cidr *cidr)
     return range;
 }
 
-struct ipam_range ipam_cidr_usable(const struct ipam_cidr *cidr, bool *ret_clipped)
+struct ipam_range ipam_cidr_hosts(const struct ipam_cidr *cidr)
 {
     struct ipam_range range = ipam_cidr_range(cidr);
-    bool clipped;
 
     /* RFC 3021: both addresses of a /31 are usable; a /32 is one address. IPv6 has no broadcast. */
     if (cidr->network.family == IPAM_IPV4 && cidr->length <= 30) {
         range.first.lo++;
         range.last.lo--;
     }
+    return range;
+}
+
+struct ipam_range ipam_cidr_usable(const struct ipam_cidr *cidr, bool *ret_clipped)
+{
+    struct ipam_range range = ipam_cidr_hosts(cidr);
+    bool clipped;
+
     clipped = ipam_range_size(&range) > IPAM_CIDR_USABLE_MAX;
     if (clipped)
         range.last = ipam_addr_add(&range.first, IPAM_CIDR_USABLE_MAX - 1);

@@ -10,6 +10,7 @@
 #define OUT_ENOUGH (64 * 1024)
 #define FRAME_MAX  (16 * 1024 + 128)
 #define OUT_SIZE   (OUT_ENOUGH + FRAME_MAX)
+#define OUT_FIRST  2048 /* bytes of room, and then as many as there were to send at once */
 
 /* Windows that don't hold up a local socket. What they let in is not kept: messages go up as they
  * come, and those that are not whole yet are bounded in grpc_message.c. */
@@ -262,6 +263,7 @@ static struct grpc_endpoint *endpoint_new(const struct grpc_limits *limits, cons
     endpoint->header_rules = is_server ? server_header_rules : client_header_rules;
     filter_init(&endpoint->filter);
     start_session(endpoint);
+    endpoint->base = endpoint->memory.held;
     return endpoint;
 }
 
@@ -284,15 +286,14 @@ void grpc_endpoint_trim(struct grpc_endpoint *endpoint)
     memory_done(&endpoint->memory);
     for (struct grpc_call *call = endpoint->idle, *next; call != NULL; call = next) {
         next = call->next;
-        arena_done(&call->arena);
-        free(call->out.data);
-        free(call);
+        call_free(endpoint, call);
     }
     endpoint->idle = NULL;
     endpoint->n_idle = 0;
     if (endpoint->out_begin == endpoint->out_end) {
         free(endpoint->out);
         endpoint->out = NULL;
+        endpoint->out_size = 0;
     }
 }
 
@@ -327,6 +328,25 @@ size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint)
            FRAME_COST * nghttp2_session_get_outbound_queue_size(endpoint->session);
 }
 
+/* Room for another frame; false: it has no place in what is ever sent at once. */
+static bool out_reserve(struct grpc_endpoint *endpoint, size_t size)
+{
+    size_t wanted = endpoint->out_end + size, room = endpoint->out_size > 0 ? endpoint->out_size : OUT_FIRST;
+    if (wanted <= endpoint->out_size) {
+        return true;
+    }
+    while (room < wanted) {
+        room *= 2;
+    }
+    room = room < OUT_SIZE ? room : OUT_SIZE;
+    if (wanted > room) {
+        return false;
+    }
+    endpoint->out = mem_realloc(endpoint->out, room);
+    endpoint->out_size = room;
+    return true;
+}
+
 /* Moves frames to `out` while there is room. */
 static void endpoint_gather(struct grpc_endpoint *endpoint)
 {
@@ -339,10 +359,7 @@ static void endpoint_gather(struct grpc_endpoint *endpoint)
         if (size <= 0) {
             return;
         }
-        if (endpoint->out == NULL) {
-            endpoint->out = mem_alloc(OUT_SIZE);
-        }
-        if ((size_t)size > OUT_SIZE - endpoint->out_end) { /* a bug, here or in nghttp2 */
+        if (!out_reserve(endpoint, (size_t)size)) { /* a bug, here or in nghttp2 */
             endpoint_fail(endpoint, "HTTP/2: frame of %zd bytes", size);
             return;
         }
@@ -465,7 +482,8 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint)
 
 size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint)
 {
-    return grpc_endpoint_unread(endpoint) - endpoint->queued + endpoint->partial + endpoint->held;
+    size_t session = endpoint->memory.held > endpoint->base ? endpoint->memory.held - endpoint->base : 0;
+    return session + endpoint->out_size + endpoint->partial + endpoint->held;
 }
 
 struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint)

@@ -73,8 +73,8 @@ struct grpc_endpoint *grpc_endpoint_free(struct grpc_endpoint *endpoint);
 int grpc_endpoint_receive(struct grpc_endpoint *endpoint, const uint8_t *data, size_t size, struct ipam_error *reterr);
 
 /* Bytes for the peer: points *ret at up to about 80 KiB; *ret_size is how many, 0 for none now. They stay the next ones to
- * be sent, and where they are, until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same
- * ones and perhaps more. -1: max_unread is passed or nghttp2 failed; close. */
+ * be sent until grpc_endpoint_sent says how many of them went; a further call meanwhile gives the same ones and perhaps more.
+ * They may move when the endpoint is given bytes, or is asked again. -1: max_unread is passed or nghttp2 failed; close. */
 int grpc_endpoint_output(struct grpc_endpoint *endpoint, const uint8_t **ret, size_t *ret_size,
                          struct ipam_error *reterr);
 void grpc_endpoint_sent(struct grpc_endpoint *endpoint, size_t size);
@@ -87,7 +87,8 @@ size_t grpc_endpoint_calls(const struct grpc_endpoint *endpoint); /* calls that 
 size_t grpc_endpoint_unread(const struct grpc_endpoint *endpoint);
 bool grpc_endpoint_ready(const struct grpc_endpoint *endpoint); /* the peer's SETTINGS have arrived */
 
-/* Bytes held for the peer: those unread, messages that are still coming in, and what its open calls take. */
+/* Bytes that the peer makes us hold beyond what a new endpoint takes (about 30 KiB): what waits to be sent, messages that are
+ * still coming in, calls, streams, header tables, and what is kept of all that for later. */
 size_t grpc_endpoint_held(const struct grpc_endpoint *endpoint);
 
 /* Server: where the two directions stand, for an owner that keeps time. A direction that waits for the peer while its
@@ -103,7 +104,8 @@ struct grpc_progress grpc_endpoint_progress(const struct grpc_endpoint *endpoint
  * request and each frame of data, either way, earns it a few. Past them the connection fails with ENHANCE_YOUR_CALM. */
 void grpc_endpoint_earn(struct grpc_endpoint *endpoint, uint32_t frames);
 
-/* Gives back memory that is kept for calls to come; of use when there are none for a while. */
+/* Gives back memory that is kept for calls to come, whether there are open ones or not; of use when no new one comes for a
+ * while, or when memory is short. */
 void grpc_endpoint_trim(struct grpc_endpoint *endpoint);
 
 /* ---- Calls ----------------------------------------------------------------------------------------------------- */
@@ -111,7 +113,10 @@ void grpc_endpoint_trim(struct grpc_endpoint *endpoint);
 const char *grpc_call_path(const struct grpc_call *call); /* "/ipam.v1.IPAM/Allocate" */
 uint64_t grpc_call_timeout(const struct grpc_call *call); /* ns from the request's arrival, GRPC_NO_DEADLINE for none */
 const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call, size_t *ret_count); /* request metadata */
-struct arena *grpc_call_arena(struct grpc_call *call); /* lives as long as the call */
+/* Messages of the call that come from now on are no larger than that; max_message still holds. */
+void grpc_call_limit_message(struct grpc_call *call, uint32_t max);
+bool grpc_call_is_midway(const struct grpc_call *call); /* a message has begun to come in, and is not whole */
+struct arena *grpc_call_arena(struct grpc_call *call);  /* lives as long as the call */
 struct grpc_endpoint *grpc_call_endpoint(struct grpc_call *call);
 void *grpc_endpoint_user(struct grpc_endpoint *endpoint);
 void grpc_call_set_user(struct grpc_call *call, void *user);

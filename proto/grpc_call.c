@@ -10,8 +10,8 @@
 #define KEEP_ARENA (16 * 1024)
 #define KEEP_QUEUE (4 * 1024)
 
-/* A call's stream in nghttp2 and itself. */
-#define CALL_COST 2048
+/* The call itself; its stream is counted with what nghttp2 holds. */
+#define CALL_COST (sizeof(struct grpc_call) + 64)
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
@@ -21,6 +21,8 @@ static struct grpc_call *call_take_idle(struct grpc_endpoint *endpoint)
     if (call == NULL) {
         call = mem_zalloc(sizeof(*call));
         arena_init(&call->arena);
+        call->arena.total = &endpoint->held;
+        endpoint->held += CALL_COST;
         return call;
     }
     endpoint->idle = call->next;
@@ -28,17 +30,11 @@ static struct grpc_call *call_take_idle(struct grpc_endpoint *endpoint)
     return call;
 }
 
-static size_t call_holds(const struct grpc_call *call)
-{
-    return CALL_COST + call->arena.held + call->out.size;
-}
-
 struct grpc_call *call_new(struct grpc_endpoint *endpoint)
 {
     struct grpc_call *call = call_take_idle(endpoint);
     call->endpoint = endpoint;
-    endpoint->held += call_holds(call);
-    call->arena.total = &endpoint->held;
+    call->max_message = endpoint->limits.max_message;
     call->headers.timeout = GRPC_NO_DEADLINE;
     call->headers.grpc_status = -1;
     call->previous = NULL;
@@ -66,21 +62,28 @@ static void call_unlink(struct grpc_call *call)
     endpoint->n_calls--;
 }
 
-/* Keeps the memory of an ordinary call, and that of a large one not. */
+void call_free(struct grpc_endpoint *endpoint, struct grpc_call *call)
+{
+    endpoint->held -= CALL_COST + call->arena.held + call->out.size;
+    arena_done(&call->arena);
+    free(call->out.data);
+    free(call);
+}
+
+/* Keeps the memory of an ordinary call, and that of a large one not. What is kept counts on. */
 static void call_recycle(struct grpc_call *call)
 {
     struct grpc_endpoint *endpoint = call->endpoint;
-    endpoint->held -= call_holds(call);
-    call->arena.total = NULL;
     if (endpoint->n_idle >= KEEP_CALLS || call->arena.held > KEEP_ARENA || call->out.size > KEEP_QUEUE) {
-        arena_done(&call->arena);
-        free(call->out.data);
-        free(call);
+        call_free(endpoint, call);
         return;
     }
     struct arena arena = call->arena;
     struct grpc_bytes out = {.data = call->out.data, .size = call->out.size};
+    endpoint->held -= arena.held;
     arena_reset(&arena);
+    arena.total = &endpoint->held;
+    endpoint->held += arena.held;
     memset(call, 0, sizeof(*call));
     call->arena = arena;
     call->out = out;
@@ -345,6 +348,18 @@ void grpc_call_cancel(struct grpc_call *call, bool deadline)
     call->is_ended = call->is_deaf = true;
     call_drop_queue(call);
     call_reset_stream(call, NGHTTP2_CANCEL);
+}
+
+void grpc_call_limit_message(struct grpc_call *call, uint32_t max)
+{
+    if (max < call->max_message) {
+        call->max_message = max;
+    }
+}
+
+bool grpc_call_is_midway(const struct grpc_call *call)
+{
+    return !call->is_deaf && message_is_partial(call);
 }
 
 /* ---- What a call is ---------------------------------------------------------------------------------------------- */

@@ -68,7 +68,7 @@ struct grpc_call {
 
     uint8_t prefix[GRPC_PREFIX_SIZE]; /* of the message that is coming in */
     size_t prefix_size;
-    uint32_t message_size;
+    uint32_t message_size, max_message;
     struct grpc_bytes in; /* what is there of it, when it comes in pieces */
 
     struct grpc_bytes out;
@@ -85,6 +85,7 @@ struct memory_head;
 /* What nghttp2 gave back and will want again, by size. */
 struct grpc_memory {
     struct memory_head *free[GRPC_MEMORY_CLASSES];
+    size_t held; /* bytes got from malloc, those that are kept included */
 };
 
 struct grpc_endpoint {
@@ -102,14 +103,15 @@ struct grpc_endpoint {
 
     struct grpc_call *calls, *idle; /* open; kept for the next ones */
     size_t n_calls, n_idle;
-    size_t held;                   /* bytes that open calls take */
+    size_t held;                   /* bytes that calls take, open ones and those that are kept */
+    size_t base;                   /* bytes that nghttp2 took for an endpoint that has done nothing */
     uint64_t n_started;            /* calls that have ever begun */
     struct grpc_call *header_call; /* whose header block is coming in */
     const struct grpc_header_rule *header_rules;
 
     uint8_t
-        *out; /* OUT_SIZE bytes that don't move while there are any: a write may be under way from them. Else NULL */
-    size_t out_begin, out_end;
+        *out; /* frames to be sent, those from begin to end; up to OUT_SIZE bytes of room. NULL: none, and no room */
+    size_t out_begin, out_end, out_size;
     size_t queued;  /* bytes in the out queues of all calls */
     uint64_t taken; /* bytes that have left them */
     bool is_calmed; /* server: the client has been told that its frames are too many */
@@ -125,7 +127,8 @@ void endpoint_check(struct grpc_endpoint *endpoint, int nghttp2_code);
 
 /* grpc_call.c */
 struct grpc_call *call_new(struct grpc_endpoint *endpoint);
-void call_close(struct grpc_call *call); /* on_close, and its memory goes */
+void call_close(struct grpc_call *call); /* on_close, and its memory goes, or is kept for the next call */
+void call_free(struct grpc_endpoint *endpoint, struct grpc_call *call); /* one that is kept */
 void call_append_metadata(struct grpc_call *call, const char *name, size_t name_size, const char *value,
                           size_t value_size);
 void call_drop_queue(struct grpc_call *call);

@@ -4,9 +4,11 @@
 #include <string.h>
 
 /* nghttp2 allocates a stream, frames and header arrays for every call, the same few sizes again and again. An endpoint
- * keeps those that were given back, by size, which costs less than malloc does. */
+ * keeps those that were given back, by size, which costs less than malloc does. All that was got from malloc is counted,
+ * whether it is in use or kept: streams, header tables and queued frames are what a peer makes us hold, too. */
 
-#define CLASS_SIZE 64
+#define CLASS_SIZE  64
+#define MALLOC_COST 16 /* what malloc adds */
 
 /* Before each allocation; as large as the strictest alignment. */
 struct memory_head {
@@ -28,15 +30,22 @@ static struct memory_head **class_of(struct grpc_memory *memory, size_t size)
     return class < GRPC_MEMORY_CLASSES ? &memory->free[class] : NULL;
 }
 
+static size_t cost_of(size_t size)
+{
+    return sizeof(struct memory_head) + size + MALLOC_COST;
+}
+
 static void *memory_alloc(size_t size, void *user)
 {
+    struct grpc_memory *memory = user;
     size_t rounded = (size + CLASS_SIZE - 1) / CLASS_SIZE * CLASS_SIZE;
-    struct memory_head **free_list = class_of(user, rounded), *head;
+    struct memory_head **free_list = class_of(memory, rounded), *head;
     if (free_list != NULL && *free_list != NULL) {
         head = *free_list;
         *free_list = head->next;
     } else {
         head = mem_alloc(sizeof(*head) + rounded);
+        memory->held += cost_of(rounded);
     }
     head->size = rounded;
     return head->data;
@@ -47,9 +56,11 @@ static void memory_free(void *data, void *user)
     if (data == NULL) {
         return;
     }
+    struct grpc_memory *memory = user;
     struct memory_head *head = head_of(data);
-    struct memory_head **free_list = class_of(user, head->size);
+    struct memory_head **free_list = class_of(memory, head->size);
     if (free_list == NULL) {
+        memory->held -= cost_of(head->size);
         free(head);
         return;
     }
@@ -90,6 +101,7 @@ void memory_done(struct grpc_memory *memory)
     for (size_t i = 0; i < GRPC_MEMORY_CLASSES; i++) {
         for (struct memory_head *head = memory->free[i], *next; head != NULL; head = next) {
             next = head->next;
+            memory->held -= cost_of(i * CLASS_SIZE);
             free(head);
         }
         memory->free[i] = NULL;

@@ -12,18 +12,23 @@ static uint32_t prefix_length(const uint8_t prefix[GRPC_PREFIX_SIZE])
     return (uint32_t)prefix[1] << 24 | (uint32_t)prefix[2] << 16 | (uint32_t)prefix[3] << 8 | prefix[4];
 }
 
+static void too_large(struct grpc_call *call)
+{
+    bool is_own = call->max_message < call->endpoint->limits.max_message;
+    call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE, "message of %u bytes is larger than the limit of %u%s%s",
+              call->message_size, call->max_message, is_own ? " for " : "", is_own ? call->headers.path : "");
+}
+
 /* Looks at a complete prefix before a byte of its message is kept. */
 static void prefix_check(struct grpc_call *call)
 {
-    uint32_t max = call->endpoint->limits.max_message;
     call->message_size = prefix_length(call->prefix);
     if (call->prefix[0] == 1) {
         call_fail(call, IPAM_REASON_COMPRESSED_MESSAGE, "message is compressed: send it with grpc-encoding identity");
     } else if (call->prefix[0] != 0) {
         call_fail(call, IPAM_REASON_PROTOCOL_ERROR, "message begins with byte %u where 0 or 1 is due", call->prefix[0]);
-    } else if (call->message_size > max) {
-        call_fail(call, IPAM_REASON_MESSAGE_TOO_LARGE, "message of %u bytes is larger than the limit of %u",
-                  call->message_size, max);
+    } else if (call->message_size > call->max_message) {
+        too_large(call);
     }
 }
 

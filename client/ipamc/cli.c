@@ -3,6 +3,9 @@
 #include <stdarg.h>
 
 #include "json_message.h"
+#include "requests.h"
+#include "special.h"
+#include "text.h"
 
 void cli_connection(const struct cli *cli, struct ipam_options *ret)
 {
@@ -83,4 +86,16 @@ void cli_note(struct cli *cli, const char *format, ...)
     vfprintf(cli->err, format, args);
     va_end(args);
     fputc('\n', cli->err);
+}
+
+void cli_note_special(struct cli *cli, const Ipam__V1__Claim *claim)
+{
+    const struct special_range *special = NULL;
+    struct ipam_addr address;
+
+    if (ipam_addr_parse(claim->address, &address, NULL) == 0)
+        special = special_range_find(&address);
+    if (special != NULL && !special->refused)
+        cli_note(cli, "%s: hosts and routers may not accept %s: %s is %s (%s)", claim_label(&cli->arena, claim),
+                 text_printable(&cli->arena, claim->address), special->text, special->what, special->source);
 }

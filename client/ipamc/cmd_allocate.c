@@ -36,6 +36,7 @@ static void print_claims(struct cli *cli, const Ipam__V1__AllocateReply *reply)
 {
     for (size_t i = 0; i < reply->n_claims; i++) {
         const Ipam__V1__Claim *claim = reply->claims[i];
+        cli_note_special(cli, claim);
         if (claim->state == IPAM__V1__CLAIM_STATE__BOUND && cli->output.format == OUTPUT_NAME)
             cli_say(cli, "%s", claim_label(&cli->arena, claim));
         else if (claim->state == IPAM__V1__CLAIM_STATE__BOUND)

@@ -60,9 +60,8 @@ static void say_pool(struct apply *apply, const struct manifest_object *object, 
         cli_say(apply->cli, "  %s %s %s, which %s the pool", claim_label(arena, reply->stranded[i]),
                 dry ? "would keep" : "keeps", text_printable(arena, reply->stranded[i]->address),
                 dry ? "would leave" : "left");
-    for (size_t i = 0; reply->pool != NULL && i < reply->pool->n_clipped_cidrs; i++)
-        cli_note(apply->cli, "%s: %s serves its first 65,536 addresses only", label,
-                 text_printable(arena, reply->pool->clipped_cidrs[i]));
+    for (size_t i = 0; reply->pool != NULL && i < reply->pool->n_warnings; i++)
+        cli_note(apply->cli, "%s: %s", label, text_printable(arena, reply->pool->warnings[i]));
 }
 
 static int apply_pool(struct apply *apply, const struct manifest_object *object, struct ipam_error *reterr)
@@ -110,6 +109,7 @@ static void say_bound(struct apply *apply, const char *label, const Ipam__V1__Cl
     else
         cli_say(apply->cli, "%s %s allocated%s%s%s", label, address, from, instead, when_dry(apply));
     json_object_set_new(apply->shown, claim->address, json_true());
+    cli_note_special(apply->cli, claim);
 }
 
 static void say_claim(struct apply *apply, const struct manifest_object *object, const Ipam__V1__Claim *claim,

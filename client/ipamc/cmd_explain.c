@@ -114,6 +114,24 @@ static int add_surroundings(struct ipam_client *client, struct explain *explain,
 
 /* ---- explain allocate ----------------------------------------------------------------------------------------------- */
 
+/* The family that ipamd took a request to mean that names none: that of its answer. Where the answer tells none, as it is the
+ * pool that refuses, the pool's only one, else IPv4. */
+static int family_meant(const struct explain *explain)
+{
+    const Ipam__V1__PoolSpec *spec = explain->pool == NULL ? NULL : explain->pool->spec;
+    bool ipv4 = spec == NULL;
+
+    for (int f = 0; f < EXPLAIN_FAMILIES; f++) {
+        if (explain->answer[f] != NULL || explain->failing_family == f)
+            return f;
+    }
+    for (size_t i = 0; spec != NULL && i < spec->n_cidrs; i++)
+        ipv4 |= strchr(spec->cidrs[i], ':') == NULL;
+    for (size_t i = 0; spec != NULL && i < spec->n_addresses; i++)
+        ipv4 |= strchr(spec->addresses[i], ':') == NULL;
+    return ipv4 ? 0 : 1;
+}
+
 /* Which families are asked for, and for which address of each: as ipamd reads a request (docs/protocol.md). */
 static void read_question(struct explain *explain, const Ipam__V1__AllocateRequest *request)
 {
@@ -126,12 +144,8 @@ static void read_question(struct explain *explain, const Ipam__V1__AllocateReque
         explain->asked[0] = request->address[0] != '\0' && !ipv6_text;
         explain->asked[1] = ipv6_text || request->ipv6_address[0] != '\0';
     }
-    if (!explain->asked[0] && !explain->asked[1]) {
-        const Ipam__V1__Pool *pool = explain->pool;
-        bool only_ipv6 = pool != NULL && pool->ipv4 != NULL && pool->ipv6 != NULL && pool->ipv4->capacity == 0 &&
-                         pool->ipv6->capacity > 0;
-        explain->asked[only_ipv6] = true;
-    }
+    if (!explain->asked[0] && !explain->asked[1])
+        explain->asked[family_meant(explain)] = true;
     ipv6_alone = !explain->asked[0];
     explain->address[ipv6_alone] = request->address;
     explain->preferred[ipv6_alone] = request->preferred_address;

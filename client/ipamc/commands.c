@@ -13,7 +13,8 @@ static const struct {
     {"pools", "pool"},        {"pool", "pool"},        {"ippools", "pool"},  {"ippool", "pool"},
     {"proxyippools", "pool"}, {"proxyippool", "pool"}, {"vips", "vip"},      {"vip", "vip"},
     {"proxyvips", "vip"},     {"proxyvip", "vip"},     {"claims", "claim"},  {"claim", "claim"},
-    {"changes", "change"},    {"change", "change"},    {"verify", "verify"}, {"allocate", "allocate"},
+    {"changes", "change"},    {"change", "change"},    {"verify", "verify"}, {"head", "head"},
+    {"allocate", "allocate"},
 };
 
 static const char *find_noun(const char *word)

@@ -70,6 +70,9 @@ void cli_say(struct cli *cli, const char *format, ...) __attribute__((format(pri
 /* A remark on stderr: not an answer and not an error. */
 void cli_note(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Such a remark about an address that was given, if it is one that not everybody accepts (special.h). */
+void cli_note_special(struct cli *cli, const Ipam__V1__Claim *claim);
+
 /* Allocate's arguments and options as a request; explain asks the same. */
 void allocate_request(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__AllocateRequest *ret);
 
@@ -86,6 +89,7 @@ int cmd_get_claims(struct cli *cli, struct ipam_error *reterr);
 int cmd_get_changes(struct cli *cli, struct ipam_error *reterr);
 int cmd_history(struct cli *cli, struct ipam_error *reterr);
 int cmd_map(struct cli *cli, struct ipam_error *reterr);
+int cmd_audit_head(struct cli *cli, struct ipam_error *reterr);
 int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_allocate(struct cli *cli, struct ipam_error *reterr);
 int cmd_explain_vip(struct cli *cli, struct ipam_error *reterr);

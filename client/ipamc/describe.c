@@ -79,18 +79,29 @@ SPEC_FACT(pool_reuse_delay, arena_printf(output->arena, "%us", spec->reuse_delay
 POOL_FACT(pool_state, view_pool_state(pool))
 POOL_FACT(pool_reason, pool->reason)
 POOL_FACT(pool_message, pool->message)
+/* The message of one that is ready is its warnings. */
+POOL_FACT(pool_warnings,
+          pool->state == IPAM__V1__POOL_STATE__READY ? "" : list(output, pool->warnings, pool->n_warnings))
 POOL_FACT(pool_clipped, list(output, pool->clipped_cidrs, pool->n_clipped_cidrs))
 POOL_FACT(pool_created, moment(output, pool->created_at))
 POOL_FACT(pool_revision, number(output, pool->revision))
 
 static const struct column pool_rows[] = {
-    {"Name", false, pool_name},           {"UID", false, pool_uid},
-    {"State", false, pool_state},         {"Reason", false, pool_reason},
-    {"Message", false, pool_message},     {"CIDRs", false, pool_cidrs},
-    {"Addresses", false, pool_addresses}, {"Excluded", false, pool_excluded},
-    {"Clipped", false, pool_clipped},     {"Auto-assign", false, pool_auto_assign},
-    {"Paused", false, pool_paused},       {"Reuse delay", false, pool_reuse_delay},
-    {"Created", false, pool_created},     {"Revision", false, pool_revision},
+    {"Name", false, pool_name},
+    {"UID", false, pool_uid},
+    {"State", false, pool_state},
+    {"Reason", false, pool_reason},
+    {"Message", false, pool_message},
+    {"CIDRs", false, pool_cidrs},
+    {"Addresses", false, pool_addresses},
+    {"Excluded", false, pool_excluded},
+    {"Clipped", false, pool_clipped},
+    {"Warnings", false, pool_warnings},
+    {"Auto-assign", false, pool_auto_assign},
+    {"Paused", false, pool_paused},
+    {"Reuse delay", false, pool_reuse_delay},
+    {"Created", false, pool_created},
+    {"Revision", false, pool_revision},
 };
 const struct view pool_facts = {pool_rows, COUNT(pool_rows), NULL};
 
@@ -161,6 +172,9 @@ CLAIM_FACT(claim_reason, claim->reason)
 CLAIM_FACT(claim_message, claim->message)
 CLAIM_FACT(claim_queue, claim->queue_position == 0 ? "" : number(output, claim->queue_position))
 CLAIM_FACT(claim_created, moment(output, claim->created_at))
+CLAIM_FACT(claim_made_by, claim->made_by_case == IPAM__V1__CLAIM__MADE_BY_USER
+                              ? arena_printf(output->arena, "uid %" PRIu32, claim->user)
+                              : "")
 CLAIM_FACT(claim_allocated, moment(output, claim->allocated_at))
 CLAIM_FACT(claim_cooling, moment(output, claim->cooling_until))
 CLAIM_FACT(claim_revision, number(output, claim->revision))
@@ -178,6 +192,7 @@ static const struct column claim_rows[] = {
     {"Message", false, claim_message},
     {"Place in queue", false, claim_queue},
     {"Created", false, claim_created},
+    {"Made by", false, claim_made_by},
     {"Allocated", false, claim_allocated},
     {"Cooling until", false, claim_cooling},
     {"Revision", false, claim_revision},

@@ -109,6 +109,21 @@ static const char *detail_family(const struct explain *explain, int family)
     return counts_text(explain, family);
 }
 
+static const char *detail_permitted(const struct explain *explain, int family)
+{
+    return arena_printf(explain->arena, "claims without a pool may have %s", explain->address[family]);
+}
+
+static const char *detail_reserved(const struct explain *explain, int family)
+{
+    return arena_printf(explain->arena, "%s can be a virtual IP", explain->address[family]);
+}
+
+static const char *detail_kept(const struct explain *explain, int family)
+{
+    return arena_printf(explain->arena, "no pool keeps %s to itself", explain->address[family]);
+}
+
 static const char *detail_excluded(const struct explain *explain, int family)
 {
     return arena_printf(explain->arena, "%s does not exclude %s", explain->pool_name, explain->address[family]);
@@ -160,6 +175,7 @@ static const char *detail_exhausted(const struct explain *explain, int family)
 enum {
     OF_FAMILY = 1, /* made for each family, after all that are not; else once */
     POOL = 2,      /* made when a pool is named */
+    MANUAL = 128,  /* made when none is */
     ADDRESS = 4,   /* made when a certain address is asked for */
     ANY = 8,       /* made when any address would do */
     PREFERRED = 16,
@@ -177,10 +193,13 @@ static const struct check {
     {"request", IPAM_REASON_INVALID_REQUEST, 0, detail_request},
     {"address", IPAM_REASON_INVALID_ADDRESS, EACH | ADDRESS, detail_address},
     {"claim", IPAM_REASON_CLAIM_EXISTS, EACH, detail_claim},
+    {"permitted", IPAM_REASON_ADDRESS_NOT_PERMITTED, EACH | MANUAL | ADDRESS | DECIDES, detail_permitted},
     {"pool", IPAM_REASON_POOL_NOT_FOUND, POOL | DECIDES, detail_pool},
     {"draining", IPAM_REASON_POOL_DRAINING, POOL | DECIDES, detail_draining},
     {"rejected", IPAM_REASON_POOL_REJECTED, POOL | DECIDES, detail_rejected},
     {"family", IPAM_REASON_FAMILY_NOT_IN_POOL, EACH | POOL | DECIDES, detail_family},
+    {"reserved", IPAM_REASON_ADDRESS_RESERVED, OF_FAMILY | ADDRESS | DECIDES, detail_reserved},
+    {"kept", IPAM_REASON_ADDRESS_EXCLUDED, OF_FAMILY | MANUAL | ADDRESS | DECIDES, detail_kept},
     {"excluded", IPAM_REASON_ADDRESS_EXCLUDED, OF_FAMILY | POOL | ADDRESS | DECIDES, detail_excluded},
     {"in pool", IPAM_REASON_ADDRESS_NOT_IN_POOL, OF_FAMILY | POOL | ADDRESS | DECIDES, detail_in_pool},
     {"in use", IPAM_REASON_ADDRESS_IN_USE, OF_FAMILY | ADDRESS | DECIDES, detail_in_use},
@@ -227,6 +246,8 @@ static bool is_made(const struct explain *explain, const struct check *check, in
     if (!explain->asked[family])
         return false;
     if ((check->when & POOL) != 0 && explain->pool_name[0] == '\0')
+        return false;
+    if ((check->when & MANUAL) != 0 && explain->pool_name[0] != '\0')
         return false;
     if ((check->when & ADDRESS) != 0 && any)
         return false;

@@ -75,7 +75,7 @@ static void add_bound(struct history *history, const Ipam__V1__Change *change)
         tenure->allocated = change;
 }
 
-/* The end of cooling, ipamd's own doing or asked for, ends no tenure. */
+/* The end of a cooling ends no tenure: it is ipamd's own doing, or asked for, and then tells how long it was to last. */
 static bool is_given_back(const Ipam__V1__Change *change)
 {
     const Ipam__V1__Claim *claim = change->claim;

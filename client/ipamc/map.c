@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "json_message.h"
+#include "pool_ranges.h"
 #include "views.h"
 
-#define COLLECTED_MAX 16 /* a range of addresses larger than this is a block of its own */
+#define COLLECTED_MAX 16                         /* a range of addresses larger than this is a block of its own */
+#define DRAWN_MAX     (2 * IPAM_CIDR_USABLE_MAX) /* of a block that is larger, excluded addresses are not drawn */
 
 static const char *const state_names[MAP_STATES] = {
     [MAP_FREE] = "free",         [MAP_HELD] = "held",         [MAP_MANUAL] = "manual",    [MAP_COOLING] = "cooling",
@@ -21,11 +23,18 @@ struct maker {
     struct arena *arena;
     struct map_block *blocks;
     size_t n_blocks;
-    struct ipam_range *usable; /* of all blocks so far: an address is drawn once */
-    size_t n_usable;
+    struct pool_ranges ranges;
+    struct spans refused[FAMILIES]; /* special.h */
+    struct ipam_range *drawn;       /* of all blocks so far: an address is drawn once */
+    size_t n_drawn;
 };
 
 /* ---- Ranges --------------------------------------------------------------------------------------------------------- */
+
+static struct ipam_range range_of(enum ipam_family family, const struct span *span)
+{
+    return (struct ipam_range){addr_make(family, span->first), addr_make(family, span->last)};
+}
 
 /* The part that both have. false: none. */
 static bool range_meet(const struct ipam_range *a, const struct ipam_range *b, struct ipam_range *ret)
@@ -54,16 +63,35 @@ static void paint(struct map_span *span, const struct ipam_range *range, enum ma
         span->states[i] = span->states[i] == from ? (uint8_t)to : span->states[i];
 }
 
-/* A span whose usable addresses are free and whose others are reserved; what an earlier block has is left out. */
-static void span_make(struct maker *maker, const struct ipam_range *drawn, const struct ipam_range *usable,
+static void paint_all(struct map_span *span, const struct ipam_range *hosts, const struct spans *spans,
+                      enum map_state from, enum map_state to)
+{
+    for (size_t i = 0; i < spans->count; i++) {
+        struct ipam_range range = range_of(hosts->first.family, &spans->items[i]), both;
+        if (range_meet(hosts, &range, &both))
+            paint(span, &both, from, to);
+    }
+}
+
+/* A span of what `drawn` has; `hosts`: by its entry. What is left out of these is reserved, what an earlier block has is not
+ * drawn again, and neither is what lies past the limit. */
+static void span_make(struct maker *maker, const struct ipam_range *drawn, const struct ipam_range *hosts,
                       struct map_span *ret)
 {
+    unsigned int f = family_index(hosts->first.family);
+    const struct pool_family_ranges *family = &maker->ranges.families[f];
+
     *ret = (struct map_span){.range = *drawn, .size = (size_t)ipam_range_size(drawn)};
     ret->states = arena_alloc(maker->arena, ret->size);
     memset(ret->states, MAP_RESERVED, ret->size);
-    paint(ret, usable, MAP_RESERVED, MAP_FREE);
-    for (size_t i = 0; i < maker->n_usable; i++)
-        paint(ret, &maker->usable[i], MAP_FREE, MAP_NOTHING);
+    paint(ret, hosts, MAP_RESERVED, MAP_NOTHING);
+    paint_all(ret, hosts, &maker->refused[f], MAP_NOTHING, MAP_RESERVED);
+    paint_all(ret, hosts, &family->excluded, MAP_NOTHING, MAP_EXCLUDED);
+    paint_all(ret, hosts, &family->usable, MAP_NOTHING, MAP_FREE);
+    for (size_t i = 0; i < maker->n_drawn; i++) {
+        paint(ret, &maker->drawn[i], MAP_FREE, MAP_NOTHING);
+        paint(ret, &maker->drawn[i], MAP_EXCLUDED, MAP_NOTHING);
+    }
 }
 
 /* A few cells at most, however many addresses. */
@@ -77,31 +105,75 @@ static uint32_t cell_size(size_t addresses)
 
 static void add_block(struct maker *maker, const char *heading, struct map_span *spans, size_t n_spans, bool clipped)
 {
-    maker->blocks[maker->n_blocks++] = (struct map_block){.heading = heading,
-                                                          .spans = spans,
-                                                          .n_spans = n_spans,
-                                                          .clipped = clipped,
-                                                          .per_cell = n_spans == 1 ? cell_size(spans[0].size) : 1};
+    size_t n_cells = 0;
+
+    for (size_t i = 0; i < n_spans; i++)
+        n_cells += spans[i].size;
+    maker->blocks[maker->n_blocks++] = (struct map_block){
+        .heading = heading, .spans = spans, .n_spans = n_spans, .clipped = clipped, .per_cell = cell_size(n_cells)};
 }
 
 /* ---- Blocks --------------------------------------------------------------------------------------------------------- */
 
+/* Entries that serve only a part are drawn up to the last address that the pool has of them. */
+static bool cut(const struct maker *maker, const char *text, const struct ipam_range *hosts, struct ipam_range *drawn)
+{
+    const struct spans *usable = &maker->ranges.families[family_index(hosts->first.family)].usable;
+    size_t last = spans_find(usable, addr_number(&hosts->last));
+    bool clipped = false;
+
+    for (size_t i = 0; i < maker->ranges.n_clipped; i++)
+        clipped |= maker->ranges.clipped[i].text == text;
+    if (clipped && last < usable->count)
+        drawn->last = range_of(hosts->first.family, &usable->items[last]).last;
+    return clipped;
+}
+
+/* Of a range that is too large to draw only what the pool has of it. */
+static size_t make_pieces(struct maker *maker, const struct ipam_range *hosts, struct map_span **ret)
+{
+    const struct spans *usable = &maker->ranges.families[family_index(hosts->first.family)].usable;
+    struct map_span *pieces = arena_alloc(maker->arena, (usable->count + 1) * sizeof(*pieces));
+    size_t count = 0;
+
+    for (size_t i = 0; i < usable->count; i++) {
+        struct ipam_range range = range_of(hosts->first.family, &usable->items[i]), piece;
+        if (range_meet(hosts, &range, &piece))
+            span_make(maker, &piece, hosts, &pieces[count++]);
+    }
+    *ret = pieces;
+    return count;
+}
+
+/* A block of its own, for one entry. */
+static void add_entry(struct maker *maker, const char *text, const char *heading, const struct ipam_range *all,
+                      const struct ipam_range *hosts)
+{
+    struct map_span *spans = arena_alloc(maker->arena, sizeof(*spans));
+    struct ipam_range drawn = *all;
+    bool clipped = cut(maker, text, hosts, &drawn);
+    size_t count = ipam_range_size(&drawn) > DRAWN_MAX ? make_pieces(maker, hosts, &spans) : 0;
+
+    if (count == 0) {
+        if (ipam_range_size(&drawn) > DRAWN_MAX) /* nothing of it is the pool's: a sample */
+            drawn.last = ipam_addr_add(&drawn.first, MAP_CELLS_MAX - 1);
+        span_make(maker, &drawn, hosts, spans);
+        count = 1;
+    }
+    add_block(maker, heading, spans, count, clipped);
+    maker->drawn[maker->n_drawn++] = *hosts;
+}
+
 static int add_cidr(struct maker *maker, const char *text, struct ipam_error *reterr)
 {
-    struct map_span *span = arena_alloc(maker->arena, sizeof(*span));
-    struct ipam_range usable, drawn;
+    struct ipam_range all, hosts;
     struct ipam_cidr cidr;
-    bool clipped;
 
     if (ipam_cidr_parse(text, &cidr, reterr) < 0)
         return -1;
-    drawn = ipam_cidr_range(&cidr);
-    usable = ipam_cidr_usable(&cidr, &clipped);
-    if (clipped)
-        drawn.last = usable.last;
-    span_make(maker, &drawn, &usable, span);
-    add_block(maker, arena_strdup(maker->arena, text), span, 1, clipped);
-    maker->usable[maker->n_usable++] = usable;
+    all = ipam_cidr_range(&cidr);
+    hosts = ipam_cidr_hosts(&cidr);
+    add_entry(maker, text, arena_strdup(maker->arena, text), &all, &hosts);
     return 0;
 }
 
@@ -132,12 +204,6 @@ static size_t merge_ranges(struct ipam_range *ranges, size_t count)
     return kept;
 }
 
-static void clip_range(struct ipam_range *range)
-{
-    if (ipam_range_size(range) > IPAM_CIDR_USABLE_MAX)
-        range->last = ipam_addr_add(&range->first, IPAM_CIDR_USABLE_MAX - 1);
-}
-
 /* Large ranges are blocks of their own, the others stand together in the last one. */
 static void add_ranges(struct maker *maker, const struct ipam_range *ranges, size_t count)
 {
@@ -145,42 +211,33 @@ static void add_ranges(struct maker *maker, const struct ipam_range *ranges, siz
     char text[IPAM_RANGE_TEXT_MAX];
 
     for (size_t i = 0; i < count; i++) {
+        const char *heading;
         if (ipam_range_size(&ranges[i]) <= COLLECTED_MAX) {
             span_make(maker, &ranges[i], &ranges[i], single++);
             continue;
         }
-        struct map_span *own = arena_alloc(maker->arena, sizeof(*own));
-        span_make(maker, &ranges[i], &ranges[i], own);
-        add_block(maker, arena_strdup(maker->arena, ipam_range_format(&ranges[i], text)), own, 1, false);
+        heading = arena_strdup(maker->arena, ipam_range_format(&ranges[i], text));
+        add_entry(maker, "", heading, &ranges[i], &ranges[i]);
     }
     if (single > spans)
         add_block(maker, "addresses", spans, (size_t)(single - spans), false);
 }
 
+/* A range that serves only a part is drawn alone, the others as far as they touch. */
 static int add_addresses(struct maker *maker, const Ipam__V1__PoolSpec *spec, struct ipam_error *reterr)
 {
-    struct ipam_range *ranges = arena_alloc(maker->arena, (spec->n_addresses + 1) * sizeof(*ranges));
+    struct ipam_range *ranges = arena_alloc(maker->arena, (spec->n_addresses + 1) * sizeof(*ranges)), range;
+    size_t count = 0;
 
     for (size_t i = 0; i < spec->n_addresses; i++) {
-        if (ipam_addr_range_parse(spec->addresses[i], &ranges[i], reterr) < 0)
+        if (ipam_addr_range_parse(spec->addresses[i], &range, reterr) < 0)
             return -1;
-        clip_range(&ranges[i]);
+        if (ipam_range_size(&range) > IPAM_CIDR_USABLE_MAX)
+            add_entry(maker, spec->addresses[i], arena_strdup(maker->arena, spec->addresses[i]), &range, &range);
+        else
+            ranges[count++] = range;
     }
-    add_ranges(maker, ranges, merge_ranges(ranges, spec->n_addresses));
-    return 0;
-}
-
-static int exclude(struct maker *maker, const Ipam__V1__PoolSpec *spec, struct ipam_error *reterr)
-{
-    for (size_t i = 0; i < spec->n_excluded; i++) {
-        struct ipam_range range;
-        if (ipam_exclusion_parse(spec->excluded[i], &range, reterr) < 0)
-            return -1;
-        for (size_t b = 0; b < maker->n_blocks; b++) {
-            for (size_t s = 0; s < maker->blocks[b].n_spans; s++)
-                paint((struct map_span *)(uintptr_t)&maker->blocks[b].spans[s], &range, MAP_FREE, MAP_EXCLUDED);
-        }
-    }
+    add_ranges(maker, ranges, merge_ranges(ranges, count));
     return 0;
 }
 
@@ -275,12 +332,33 @@ static int make_blocks(struct maker *maker, const Ipam__V1__PoolSpec *spec, stru
     size_t most = spec->n_cidrs + spec->n_addresses + 1;
 
     maker->blocks = arena_alloc(maker->arena, most * sizeof(*maker->blocks));
-    maker->usable = arena_alloc(maker->arena, most * sizeof(*maker->usable));
+    maker->drawn = arena_alloc(maker->arena, most * sizeof(*maker->drawn));
     for (size_t i = 0; i < spec->n_cidrs; i++) {
         if (add_cidr(maker, spec->cidrs[i], reterr) < 0)
             return -1;
     }
-    return add_addresses(maker, spec, reterr) < 0 || exclude(maker, spec, reterr) < 0 ? -1 : 0;
+    return add_addresses(maker, spec, reterr);
+}
+
+static int make_all(struct maker *maker, const Ipam__V1__PoolSpec *spec, struct ipam_error *reterr)
+{
+    const struct pool_texts texts = {(const char *const *)spec->cidrs,
+                                     (const char *const *)spec->addresses,
+                                     (const char *const *)spec->excluded,
+                                     spec->n_cidrs,
+                                     spec->n_addresses,
+                                     spec->n_excluded};
+    const char *field;
+
+    if (pool_ranges_make(&texts, &maker->ranges, &field, reterr) < 0)
+        return -1;
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        maker->refused[f] = special_ranges_refused(f);
+    int result = make_blocks(maker, spec, reterr);
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        spans_done(&maker->refused[f]);
+    pool_ranges_done(&maker->ranges);
+    return result;
 }
 
 int map_make(struct arena *arena, const Ipam__V1__Pool *pool, const Ipam__V1__Claim *const *claims, size_t count,
@@ -291,7 +369,7 @@ int map_make(struct arena *arena, const Ipam__V1__Pool *pool, const Ipam__V1__Cl
     struct maker maker = {.arena = arena};
     size_t n_marks;
 
-    if (make_blocks(&maker, spec, reterr) < 0)
+    if (make_all(&maker, spec, reterr) < 0)
         return -1;
     struct mark *marks = make_marks(arena, spec->name, claims, count, &n_marks);
     mark_all(&maker, marks, n_marks);

@@ -20,7 +20,7 @@ enum map_state {
     MAP_MANUAL, /* held by a claim that was made without a pool */
     MAP_COOLING,
     MAP_EXCLUDED,
-    MAP_RESERVED, /* network and broadcast */
+    MAP_RESERVED, /* network and broadcast, and what is no virtual IP */
     MAP_ORPHANED, /* held through the pool, but excluded or reserved by now */
     MAP_STATES,
 };
@@ -35,7 +35,7 @@ struct map_block {
     const char *heading; /* "10.200.0.0/24" */
     const struct map_span *spans;
     size_t n_spans;
-    bool clipped;      /* serves its first 65,536 usable addresses only */
+    bool clipped;      /* has addresses past its first 65,536 usable ones, which the pool has not */
     uint32_t per_cell; /* addresses that a cell stands for: 1 up to 256 of them, else a power of two */
     uint64_t counts[MAP_STATES];
 };

@@ -30,6 +30,9 @@ static int set_choice(struct arena *arena, const struct option_row *row, const c
 static int set_number(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
                       struct ipam_error *reterr);
 
+static int set_head(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
+                    struct ipam_error *reterr);
+
 static const char *const family_names[] = {"ipv4", "ipv6", "dual"};
 static const char *const state_names[] = {"waiting", "bound", "cooling"};
 static const char *const color_names[] = {"auto", "always", "never"};
@@ -96,6 +99,8 @@ static const struct option_row {
     [OPTION_OWNER] = TEXT("owner", "[KIND/]NAME", owner, "of this owner (of kind ProxyVIP, if none is said)"),
     [OPTION_AT] = TEXT("at", "TIME", at, "at this moment: 2024-01-15T10:30:00Z, -2h or \"2h ago\""),
     [OPTION_FROM] = NUMBER("from", "REVISION", from, "check from this revision on (default: the oldest that is kept)"),
+    [OPTION_EXPECT] = {"expect", 0, "REVISION:HASH", set_head, 0, NULL, 0, 0,
+                       "fail unless this revision has this hash, as noted from audit head; repeatable"},
     [OPTION_COLOR] = CHOICE("color", 0, "WHEN", color, color_names, TERMINAL_COLOR_AUTO, "auto, always or never"),
 };
 
@@ -188,6 +193,44 @@ static int set_number(struct arena *arena, const struct option_row *row, const c
     return 0;
 }
 
+/* Two hexadecimal digits; -1: they are none. */
+static int read_byte(const char *digits)
+{
+    static const char all[] = "0123456789abcdef";
+    const char *high = digits[0] == '\0' ? NULL : strchr(all, digits[0]);
+    const char *low = high == NULL || digits[1] == '\0' ? NULL : strchr(all, digits[1]);
+
+    return low == NULL ? -1 : (int)(high - all) << 4 | (int)(low - all);
+}
+
+static bool read_hash(const char *text, uint8_t ret[IPAM_HASH_SIZE])
+{
+    for (size_t i = 0; i < IPAM_HASH_SIZE; i++) {
+        int byte = read_byte(text + 2 * i);
+        if (byte < 0)
+            return false;
+        ret[i] = (uint8_t)byte;
+    }
+    return text[2 * IPAM_HASH_SIZE] == '\0';
+}
+
+static int set_head(struct arena *arena, const struct option_row *row, const char *value, struct options *options,
+                    struct ipam_error *reterr)
+{
+    struct noted_head *head = &options->expected[options->n_expected];
+    size_t digits = strspn(value, "0123456789");
+
+    (void)arena;
+    errno = 0;
+    head->revision = strtoull(value, NULL, 10);
+    if (digits == 0 || value[digits] != ':' || errno != 0 || !read_hash(value + digits + 1, head->hash))
+        return usage_error(reterr,
+                           "--%s %s: write a revision, a colon and 64 hexadecimal digits, as audit head prints them",
+                           row->name, value);
+    options->n_expected++;
+    return 0;
+}
+
 /* ---- Parsing -------------------------------------------------------------------------------------------------------- */
 
 struct parser {
@@ -198,11 +241,16 @@ struct parser {
     struct ipam_error *reterr;
 };
 
+static bool is_repeatable(enum option_id id)
+{
+    return id == OPTION_FILE || id == OPTION_EXPECT;
+}
+
 static int apply_option(struct parser *parser, enum option_id id, const char *value)
 {
     uint32_t bit = OPTION_BIT(id);
 
-    if ((parser->options->given & bit) != 0 && id != OPTION_FILE && rows[id].argument != NULL)
+    if ((parser->options->given & bit) != 0 && !is_repeatable(id) && rows[id].argument != NULL)
         return usage_error(parser->reterr, "--%s stands twice: write it once", rows[id].name);
     parser->options->given |= bit;
     return rows[id].set(parser->arena, &rows[id], value, parser->options, parser->reterr);
@@ -277,6 +325,7 @@ int options_parse(struct arena *arena, int argc, char *const *argv, struct optio
 
     *ret = (struct options){0};
     ret->files = arena_alloc(arena, ((size_t)argc + 1) * sizeof(*ret->files));
+    ret->expected = arena_alloc(arena, ((size_t)argc + 1) * sizeof(*ret->expected));
     ret->words = arena_alloc(arena, ((size_t)argc + 1) * sizeof(*ret->words));
     while (parser.next < argc) {
         const char *word = argv[parser.next++];

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <ipam/chain.h>
 #include <ipam/error.h>
 #include <ipam/ipam.pb-c.h>
 
@@ -46,6 +47,7 @@ enum option_id {
     OPTION_OWNER,
     OPTION_AT,
     OPTION_FROM,
+    OPTION_EXPECT,
     OPTION_COLOR,
     OPTION_COUNT,
 };
@@ -54,6 +56,12 @@ enum option_id {
 #define OPTIONS_GLOBAL                                                                                              \
     (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_HELP) | \
      OPTION_BIT(OPTION_VERSION))
+
+/* A revision and its hash, as noted from `ipamc audit head` or ipamd's log. */
+struct noted_head {
+    uint64_t revision;
+    uint8_t hash[IPAM_HASH_SIZE];
+};
 
 /* Texts are borrowed from argv; not given: NULL, false or 0. */
 struct options {
@@ -69,6 +77,8 @@ struct options {
     const char *address, *ipv6_address, *preferred_address, *preferred_ipv6_address;
     const char *kind, *uid, *pool, *owner, *at;
     uint64_t after, limit, from; /* revisions and a count */
+    struct noted_head *expected; /* --expect, in order */
+    size_t n_expected;
     enum terminal_color color;
 
     uint32_t given;     /* OPTION_BIT of every option that stood there */

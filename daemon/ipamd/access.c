@@ -50,6 +50,57 @@ static int groups_read(const char *option, const struct option_list *names, stru
     return 0;
 }
 
+/* ---- Kinds that a group is bound to ------------------------------------------------------------------------------ */
+
+/* In these kinds Kubernetes' objects are owners, known by their uid (docs/architecture.md). */
+static const char *const kubernetes_kinds[] = {"ProxyVIP", "Service"};
+
+static bool is_kind(const char *text)
+{
+    size_t size = strlen(text);
+    return size > 0 && size <= ENGINE_NAME_MAX && !strchr(text, '/');
+}
+
+/* Takes `text` apart. */
+static int kinds_read(const char *given, char *text, struct string_list *ret, struct ipam_error *reterr)
+{
+    const char **kinds = mem_alloc((strlen(text) + 1) * sizeof *kinds);
+    for (char *rest = text, *kind; (kind = strsep(&rest, ",")); kinds[ret->count++] = kind)
+        if (!is_kind(kind)) {
+            free(kinds);
+            return ipam_error_set(
+                reterr, IPAM_REASON_INVALID_REQUEST,
+                "--allocate-group %s: \"%.64s\" can't be a kind of owner; write GROUP:KIND,KIND such as "
+                "agents:Node,Manual, or GROUP alone",
+                given, kind);
+        }
+    ret->items = kinds;
+    return 0;
+}
+
+/* "GROUP" or "GROUP:KIND,KIND": fills *ret_group with the group, in memory that stays. */
+static int bound_group_read(const char *given, struct string_list *ret_kinds, const char **ret_group,
+                            struct ipam_error *reterr)
+{
+    char *text = mem_strdup(given), *colon = strchr(text, ':');
+    *ret_group = text;
+    *ret_kinds = (struct string_list){NULL, 0};
+    if (!colon)
+        return 0;
+    *colon = '\0';
+    return kinds_read(given, colon + 1, ret_kinds, reterr);
+}
+
+static int bound_groups_read(const struct option_list *given, struct access *access, struct option_list *ret_groups,
+                             struct ipam_error *reterr)
+{
+    for (ret_groups->count = 0; ret_groups->count < given->count; ret_groups->count++)
+        if (bound_group_read(given->items[ret_groups->count], &access->kinds[ret_groups->count],
+                             &ret_groups->items[ret_groups->count], reterr) < 0)
+            return -1;
+    return 0;
+}
+
 /* ---- Roles and the options that give them ------------------------------------------------------------------------ */
 
 static const struct role_option {
@@ -66,9 +117,8 @@ static const struct option_list *groups_of_role(const struct options *options, i
     return (const struct option_list *)((const char *)options + role_options[role].list);
 }
 
-static void remedy_write(struct access *access, const struct options *options, int role)
+static void remedy_write(struct access *access, const struct option_list *groups, int role)
 {
-    const struct option_list *groups = groups_of_role(options, role);
     char *text = access->remedies[role];
     size_t size = sizeof access->remedies[role];
     if (groups->count > 0)
@@ -82,10 +132,13 @@ int access_init(struct access *access, const struct options *options, struct ipa
     *access = (struct access){.open = true};
     for (int role = RPC_ROLE_READ; role < RPC_ROLES; role++) {
         struct access_groups *groups = &access->groups[role];
-        if (groups_read(role_options[role].name, groups_of_role(options, role), groups, reterr) < 0)
+        struct option_list names = *groups_of_role(options, role);
+        if (role == RPC_ROLE_ALLOCATE && bound_groups_read(groups_of_role(options, role), access, &names, reterr) < 0)
+            return -1;
+        if (groups_read(role_options[role].name, &names, groups, reterr) < 0)
             return -1;
         access->open &= groups->count == 0;
-        remedy_write(access, options, role);
+        remedy_write(access, &names, role);
     }
     return 0;
 }
@@ -121,9 +174,14 @@ static size_t supplementary_groups(int fd, gid_t **ret)
     return status < 0 ? 0 : size / sizeof **ret;
 }
 
+bool access_is_own(const struct ucred *peer)
+{
+    return peer->uid == 0 || peer->uid == geteuid();
+}
+
 enum rpc_role access_role(const struct access *access, int fd, const struct ucred *peer)
 {
-    if (access->open || peer->uid == 0 || peer->uid == geteuid())
+    if (access->open || access_is_own(peer))
         return RPC_ROLE_ADMIN;
     gid_t *gids;
     size_t count = supplementary_groups(fd, &gids);
@@ -134,4 +192,31 @@ enum rpc_role access_role(const struct access *access, int fd, const struct ucre
     }
     free(gids);
     return role;
+}
+
+/* Bit i: the group is the i-th of --allocate-group. */
+static uint32_t member_of(const struct access_groups *groups, gid_t gid)
+{
+    uint32_t member = 0;
+    for (size_t i = 0; i < groups->count; i++)
+        member |= groups->gids[i] == gid ? UINT32_C(1) << i : 0;
+    return member;
+}
+
+_Static_assert(OPTION_LIST_MAX <= 32, "a bit for each group");
+
+struct engine_scope access_scope(const struct access *access, int fd, const struct ucred *peer)
+{
+    const struct access_groups *groups = &access->groups[RPC_ROLE_ALLOCATE];
+    gid_t *gids;
+    size_t count = supplementary_groups(fd, &gids);
+    uint32_t member = member_of(groups, peer->gid);
+    for (size_t i = 0; i < count; i++)
+        member |= member_of(groups, gids[i]);
+    free(gids);
+    return (struct engine_scope){
+        .groups = access->kinds,
+        .member = member,
+        .objects = {kubernetes_kinds, sizeof kubernetes_kinds / sizeof *kubernetes_kinds},
+    };
 }

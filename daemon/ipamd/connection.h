@@ -11,9 +11,17 @@
 
 #include "access.h"
 #include "rpc.h"
+#include "seats.h"
 
 struct connection;
-struct connection_user;
+
+/* Clients that share their time on the loop: those of a user, or all without a role. */
+struct share {
+    struct rpc_party party;
+    TAILQ_HEAD(, connection) paused; /* that have brought much and read on in turn */
+    TAILQ_ENTRY(share) line;         /* in all->line, while any of them waits */
+    uint64_t turn, spent;            /* ns in that turn: receiving, what that led to, and sending */
+};
 
 /* ms; 0: no end. */
 struct connection_timeouts {
@@ -27,25 +35,30 @@ struct connections {
     const struct access *access;
     struct grpc_limits limits;
     struct connection_timeouts timeouts;
-    size_t max, count;   /* that are served */
-    size_t max_user;     /* of these, of one user */
-    size_t max_buffered; /* bytes held for all of them */
-    size_t buffered;
-    size_t refused;                  /* that are past max and wait to be told so */
-    struct connection *first;        /* all of them */
-    struct connection *dirty;        /* those with something to send */
-    TAILQ_HEAD(, connection) paused; /* those that have brought much and read on in turn */
-    struct connection_user *users;
-    uint64_t turn;                  /* of the loop */
-    uint64_t heavy_at, heavy_spent; /* ns: those in line read on last, and what they took since */
-    const struct connection *light; /* that brought little */
-    uint64_t light_at;              /* ns: when the last one did */
-    size_t lines, lines_left_out;   /* said of clients since the last sweep */
+    struct seats seats;
+    size_t max_buffered; /* bytes held for all of them, beyond what a connection takes that has done nothing */
+    size_t buffered, buffered_of[RANKS];
+    size_t refused;                      /* that have no seat and wait to be told so */
+    struct connection *first;            /* all of them */
+    struct connection *dirty;            /* those with something to send */
+    TAILQ_HEAD(, share) line;            /* whose clients read on in turn */
+    struct share roleless;               /* of all clients without a role */
+    uint64_t roleless_left, roleless_at; /* that may come now; as of then, in ms */
+    const struct share *last;            /* that brought something */
+    uint64_t contested_at;               /* ns: that was another one than before */
+    uint64_t turn;                       /* of the loop */
+    uint64_t heavy_at, heavy_spent;      /* ns: those in line read on last, and what they took since */
+    const struct connection *light;      /* that brought little */
+    uint64_t light_at;                   /* ns: when the last one did */
+    size_t lines[RANKS], lines_left_out; /* said of clients since the last sweep */
     bool stopping;
 };
 
-/* Takes the client that waits on the listener. */
-void connection_accept(struct connections *all, uv_stream_t *listener);
+/* What is not an option, for a zeroed `all` whose options are set. */
+void connections_init(struct connections *all, size_t max, size_t max_user);
+
+/* Takes the client that waits on the listener; false: it was sent away at once, which costs next to nothing. */
+bool connection_accept(struct connections *all, uv_stream_t *listener);
 
 void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
 bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */
@@ -56,5 +69,6 @@ bool connections_wait(const struct connections *all, uint64_t *ret_ms);
 void connections_sweep(struct connections *all);
 void connections_shutdown(struct connections *all); /* each finishes the calls it has, then closes */
 void connections_abort(struct connections *all);    /* closes all at once */
+void connections_done(struct connections *all);     /* after the last one has gone */
 
 #endif

@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
+#include <sodium.h>
 
 #include "bus.h"
 #include "clock.h"
@@ -23,9 +24,11 @@
 #define STORE_RETRY_MS    500
 #define CLIENTS_SWEEP_MS  1000
 #define ACCEPTS_A_TURN    8
+#define DROPS_A_TURN      128 /* of clients that are sent away at once */
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
 #define ACCEPTS_BURST    1024
+#define HEAD_LOG_MS      86400000 /* a line in a log that is kept elsewhere is what a rewritten history is found by */
 #define COOLING_WAIT_MAX 60000 /* ms: time asleep counts for cooling, and not for timers, so look again after a while */
 #define COOLING_ENDS     1000  /* in one iteration at most, and no more while so many changes wait for the disk */
 #define CLOCK_LOOK_MS    5000
@@ -41,6 +44,7 @@ enum handle {
     HANDLE_DEADLINES,
     HANDLE_SWEEP,
     HANDLE_RETRY,
+    HANDLE_HEAD,
     HANDLE_WATCHDOG,
     HANDLE_SHUTDOWN,
     HANDLE_TERM,
@@ -61,10 +65,12 @@ struct daemon {
     struct listener *listener, *events;
     struct bus bus;
     struct reads reads;
+    uint64_t head; /* the newest change that is durable, and its hash */
+    uint8_t head_hash[STORE_HASH_SIZE];
     struct clock clock;
     bool clock_is_read; /* in this iteration */
     struct elapsed_time cooling_armed_for;
-    unsigned int accepts;              /* in this turn of the loop */
+    unsigned int accepts, drops;       /* in this turn of the loop */
     uint64_t accepts_left, accepts_at; /* as of then, in ms */
     bool client_waits;                 /* for the next turn, to be accepted */
     bool stopping, closed;
@@ -111,10 +117,10 @@ static uint64_t host_monotonic_now(void *user)
     return uv_now(&daemon->loop) * 1000000;
 }
 
-static void *host_work(void *user, void (*run)(void *), void (*done)(void *), void *arg)
+static void *host_work(void *user, const struct actor *who, void (*run)(void *), void (*done)(void *), void *arg)
 {
     struct daemon *daemon = user;
-    return reads_add(&daemon->reads, run, done, arg);
+    return reads_add(&daemon->reads, who->uid, run, done, arg);
 }
 
 static bool host_drop(void *user, void *work)
@@ -161,7 +167,22 @@ static void pipeline_changed(void *user)
 static void batch_durable(const struct changes *batch, const uint8_t *hashes, void *user)
 {
     struct daemon *daemon = user;
+    daemon->head = batch->items[batch->count - 1].revision;
+    memcpy(daemon->head_hash, hashes + STORE_HASH_SIZE * (batch->count - 1), STORE_HASH_SIZE);
     bus_publish(&daemon->bus, batch, hashes, host_monotonic_now(daemon));
+}
+
+/* As `ipamc audit head` prints it and `ipamc audit verify --expect` takes it. */
+static void head_log(const struct daemon *daemon)
+{
+    char hash[2 * STORE_HASH_SIZE + 1];
+    log_info("head of the history %" PRIu64 ":%s", daemon->head,
+             sodium_bin2hex(hash, sizeof hash, daemon->head_hash, sizeof daemon->head_hash));
+}
+
+static void on_head(uv_timer_t *handle)
+{
+    head_log(daemon_of(handle));
 }
 
 static void on_retry(uv_timer_t *handle)
@@ -257,7 +278,7 @@ static bool client_is_due(struct daemon *daemon)
     uint64_t now = uv_now(&daemon->loop), left = daemon->accepts_left + (now - daemon->accepts_at) * ACCEPTS_A_MS;
     daemon->accepts_left = left < ACCEPTS_BURST ? left : ACCEPTS_BURST;
     daemon->accepts_at = now;
-    return daemon->accepts < ACCEPTS_A_TURN && daemon->accepts_left > 0;
+    return daemon->accepts < ACCEPTS_A_TURN && daemon->drops < DROPS_A_TURN && daemon->accepts_left > 0;
 }
 
 /* libuv takes the next client off the queue when this one is accepted. */
@@ -266,14 +287,17 @@ static void client_accept(struct daemon *daemon)
     daemon->client_waits = !client_is_due(daemon);
     if (daemon->client_waits)
         return;
-    daemon->accepts++;
-    daemon->accepts_left--;
-    connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream);
+    if (connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream)) {
+        daemon->accepts++;
+        daemon->accepts_left--;
+    } else {
+        daemon->drops++;
+    }
 }
 
 static void accepts_begin_anew(struct daemon *daemon)
 {
-    daemon->accepts = 0;
+    daemon->accepts = daemon->drops = 0;
     if (daemon->client_waits && !daemon->stopping)
         client_accept(daemon);
 }
@@ -339,7 +363,7 @@ static void on_client(uv_stream_t *listener, int status)
 static void on_shutdown_timeout(uv_timer_t *handle)
 {
     struct daemon *daemon = daemon_of(handle);
-    log_warning("stopping: %zu clients have not finished in time, disconnecting them", daemon->connections.count);
+    log_warning("stopping: %zu clients have not finished in time, disconnecting them", daemon->connections.seats.count);
     connections_abort(&daemon->connections);
 }
 
@@ -378,8 +402,8 @@ static void on_hangup(uv_signal_t *handle, int signum)
 static int handles_init(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES,
-                                         HANDLE_SWEEP, HANDLE_RETRY,   HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
+    static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES, HANDLE_SWEEP,
+                                         HANDLE_RETRY, HANDLE_HEAD,    HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
     int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
     status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
@@ -417,7 +441,7 @@ static int handles_start(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
     int status = uv_pipe_open(&handles[HANDLE_LISTENER].pipe, daemon->listener->fd);
-    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, 1024, on_client);
+    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, LISTENER_BACKLOG, on_client);
     status = status ? status : uv_prepare_start(&handles[HANDLE_PREPARE].prepare, on_prepare);
     status = status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
     status = status ? status : uv_signal_start(&handles[HANDLE_INT].signal, on_stop_signal, SIGINT);
@@ -425,6 +449,7 @@ static int handles_start(struct daemon *daemon)
     uv_timer_start(&handles[HANDLE_RETRY].timer, on_retry, STORE_RETRY_MS, STORE_RETRY_MS);
     uv_timer_stop(&handles[HANDLE_RETRY].timer); /* uv_timer_again starts it */
     uv_timer_start(&handles[HANDLE_CLOCK].timer, on_clock, CLOCK_LOOK_MS, CLOCK_LOOK_MS);
+    uv_timer_start(&handles[HANDLE_HEAD].timer, on_head, HEAD_LOG_MS, HEAD_LOG_MS);
     unblock_signals();
     watchdog_start(daemon);
     return status;
@@ -465,7 +490,7 @@ static struct room room_for_peers(const struct options *options)
     return room;
 }
 
-static void connections_init(struct daemon *daemon, uint64_t max)
+static void clients_init(struct daemon *daemon, uint64_t max)
 {
     const struct options *options = daemon->options;
     daemon->connections = (struct connections){
@@ -485,21 +510,23 @@ static void connections_init(struct daemon *daemon, uint64_t max)
                 .idle = options->idle_timeout * 1000,
                 .stall = options->stall_timeout * 1000,
             },
-        .max = max,
-        .max_user = options->max_user_connections,
         .max_buffered = options->max_buffered,
     };
-    TAILQ_INIT(&daemon->connections.paused);
+    connections_init(&daemon->connections, max, options->max_user_connections);
 }
 
 /* Who may read the history may hear of it. On the publisher's thread. */
-static bool may_subscribe(int fd, void *user)
+static bool subscriber_identify(int fd, void *user, uid_t *ret_uid, enum rank *ret_rank)
 {
     const struct daemon *daemon = user;
     struct ucred peer;
     socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           access_role(daemon->access, fd, &peer) >= RPC_ROLE_READ;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return false;
+    enum rpc_role role = access_role(daemon->access, fd, &peer);
+    *ret_uid = peer.uid;
+    *ret_rank = access_is_own(&peer) ? RANK_OWN : (enum rank)role;
+    return role >= RPC_ROLE_READ;
 }
 
 static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t revision, struct ipam_error *reterr)
@@ -510,8 +537,10 @@ static int bus_start(struct daemon *daemon, uint64_t max_subscribers, uint64_t r
         .tick_ms = (uint32_t)options->tick_interval,
         .budget = options->bus_budget,
         .max_subscribers = max_subscribers,
+        .max_user = options->max_user_connections,
+        .stall_ms = options->stall_timeout * 1000,
         .revision = revision,
-        .may_subscribe = may_subscribe,
+        .identify = subscriber_identify,
         .user = daemon,
     };
     struct publisher *publisher;
@@ -533,6 +562,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     daemon->limits = limits;
     daemon->listener = listener;
     daemon->events = events;
+    daemon->head = store_head(store, daemon->head_hash);
     struct room room = room_for_peers(options);
     int status = uv_loop_init(&daemon->loop);
     if (status < 0)
@@ -547,18 +577,23 @@ int daemon_run(const struct options *options, const struct access *access, const
     daemon->pipeline.on_durable = batch_durable;
     reads_init(&daemon->reads, &daemon->loop, options->history_rate);
     rpc_init(daemon, store);
-    connections_init(daemon, room.clients);
+    clients_init(daemon, room.clients);
     status = handles_init(daemon);
     status = status ? status : handles_start(daemon);
     if (status == 0) {
+        cooling_expire(daemon); /* and what today's rules make of what was loaded */
         log_info("ipamd " IPAM_VERSION " serves at revision %" PRIu64, engine_revision(engine));
+        head_log(daemon);
         notify_state("READY=1\nSTATUS=Serving");
     } else {
         ipam_error_set(reterr, IPAM_REASON_INTERNAL, "event loop: %s", uv_strerror(status));
         finish(daemon);
     }
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    if (status == 0)
+        head_log(daemon);
 
+    connections_done(&daemon->connections);
     writer_free(writer);
     bus_done(&daemon->bus);
     pipeline_done(&daemon->pipeline);

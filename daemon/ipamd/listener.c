@@ -12,8 +12,6 @@
 
 #include "arena.h"
 
-#define BACKLOG 1024
-
 /* ---- From systemd ------------------------------------------------------------------------------------------------ */
 
 static int listener_inherit(bool events, struct listener *ret, struct ipam_error *reterr)
@@ -100,7 +98,7 @@ static int socket_bind(int fd, const char *path, const struct sockaddr_un *addre
         unlink(path);
         return -1;
     }
-    if (bound == 0 && listen(fd, BACKLOG) == 0)
+    if (bound == 0 && listen(fd, LISTENER_BACKLOG) == 0)
         return 0;
     if (bound == 0)
         cause = errno;

@@ -15,6 +15,9 @@ struct listener {
     const char *path; /* of the socket file that we made and remove when done; NULL: it is systemd's */
 };
 
+/* Clients that wait to be accepted: as many as Linux allows by default. Past these one that does not block gets EAGAIN. */
+#define LISTENER_BACKLOG 4096
+
 /* The name that systemd's socket unit gives the socket of the bus (FileDescriptorName=). */
 #define LISTENER_EVENTS_NAME "events"
 

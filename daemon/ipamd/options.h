@@ -17,12 +17,14 @@ struct options {
     uint64_t bus_budget;                     /* deliveries a second */
     uint64_t max_subscribers;
     const char *socket_group;                                      /* name or number; NULL: the process's own */
-    struct option_list read_groups, allocate_groups, admin_groups; /* names or numbers */
+    struct option_list read_groups, allocate_groups, admin_groups; /* names or numbers; "GROUP:KIND,…" to allocate */
     const char *log_format;                                        /* "text" or "json" */
     uint64_t max_connections, max_user_connections, max_streams, max_message, max_header_list;
     uint64_t max_unread, max_buffered;                       /* bytes: of a client, of all */
     uint64_t handshake_timeout, idle_timeout, stall_timeout; /* seconds; 0: none */
     struct option_list max_claims;                           /* "KIND=N" */
+    uint64_t max_claims_total, max_user_claims, max_cooling; /* claims: of all, of a user, of an owner and family */
+    struct option_list manual_addresses;                     /* "CIDR,…" or "none" */
     uint64_t max_name;                                       /* bytes */
     uint64_t history_limit;                                  /* changes; 0: all */
     uint64_t history_rate;                                   /* pages a second */

@@ -25,8 +25,10 @@ struct frames {
 struct subscriber {
     uv_pipe_t pipe;
     struct publisher *publisher;
+    struct seat_user *user; /* NULL: it has no seat */
     struct subscriber *next, *prev;
-    uint64_t since; /* ms: connected */
+    uint64_t since;  /* ms: connected */
+    uint64_t behind; /* ms: since when it has taken nothing of what it was sent; 0: it takes */
     uint8_t greeting[SP_GREETING_SIZE];
     size_t greeted; /* bytes of its greeting; it is sent messages when all are there */
     uv_write_t write;
@@ -49,8 +51,8 @@ struct publisher {
     uv_async_t wake;
     uv_timer_t tick, sweep;
     struct frames *sending;
-    struct subscriber *subscribers;
-    uint64_t count;
+    struct subscriber *subscribers; /* the newest first */
+    struct seats seats;
     bool tick_is_soon;
     uint8_t input[256]; /* nobody has more to say than a greeting */
 };
@@ -72,7 +74,10 @@ static void subscriber_close(struct subscriber *subscriber)
     *(subscriber->prev ? &subscriber->prev->next : &publisher->subscribers) = subscriber->next;
     if (subscriber->next)
         subscriber->next->prev = subscriber->prev;
-    publisher->count--;
+    if (subscriber->user) {
+        seat_leave(&publisher->seats, subscriber->user);
+        user_let_go(&publisher->seats, subscriber->user);
+    }
     publisher->n_greeted -= subscriber->greeted == SP_GREETING_SIZE;
     uv_close((uv_handle_t *)&subscriber->pipe, subscriber_closed);
 }
@@ -105,6 +110,7 @@ static void on_rest_written(uv_write_t *request, int status)
     struct subscriber *subscriber = request->data;
     free(subscriber->rest);
     subscriber->rest = NULL;
+    subscriber->behind = uv_now(&subscriber->publisher->loop); /* it has taken something */
     if (status < 0)
         subscriber_close(subscriber);
 }
@@ -125,20 +131,33 @@ static void rest_write(struct subscriber *subscriber, const uint8_t *bytes, size
         subscriber_close(subscriber);
 }
 
+/* It has missed something: when it takes nothing at all for long, it goes. */
+static void falls_behind(struct subscriber *subscriber, bool takes_some)
+{
+    uint64_t now = uv_now(&subscriber->publisher->loop);
+    if (takes_some || subscriber->behind == 0)
+        subscriber->behind = now;
+}
+
 /* False: it did not take everything. */
 static bool subscriber_send(struct subscriber *subscriber, const uint8_t *frames, size_t size)
 {
     uv_buf_t buffer = uv_buf_init((char *)frames, (unsigned int)size);
-    if (subscriber->rest)
+    if (subscriber->rest) {
+        falls_behind(subscriber, false);
         return false;
+    }
     int taken = uv_try_write((uv_stream_t *)&subscriber->pipe, &buffer, 1);
     if (taken < 0 && taken != UV_EAGAIN) {
         subscriber_close(subscriber);
         return true;
     }
     size_t sent = taken < 0 ? 0 : (size_t)taken;
-    if (sent == size)
+    if (sent == size) {
+        subscriber->behind = 0;
         return true;
+    }
+    falls_behind(subscriber, sent > 0);
     size_t end = sp_frame_end(frames, sent);
     if (end > sent)
         rest_write(subscriber, frames + sent, end - sent);
@@ -264,14 +283,43 @@ static void subscriber_add(struct publisher *publisher, struct subscriber *subsc
     if (subscriber->next)
         subscriber->next->prev = subscriber;
     publisher->subscribers = subscriber;
-    publisher->count++;
 }
 
-static bool is_welcome(const struct publisher *publisher, const uv_pipe_t *pipe)
+/* The user's one that is behind, or else has been there longest. */
+static void seat_give_up(struct publisher *publisher, const struct seat_user *user)
+{
+    struct subscriber *last = NULL;
+    for (struct subscriber *each = publisher->subscribers; each; each = each->next)
+        if (each->user == user && (!last || each->behind > 0 || last->behind == 0))
+            last = each;
+    subscriber_close(last);
+}
+
+/* A seat of its user's, if need be one that another had to give up. */
+static bool seat_find(struct publisher *publisher, struct subscriber *subscriber, uid_t uid, enum rank rank)
+{
+    struct seats *seats = &publisher->seats;
+    struct seat_user *user = user_hold(seats, uid, rank), *victim = user;
+    enum seats_state state;
+    while ((state = seats_state(seats, user)) == SEATS_TAKEN && (victim = seats_victim(seats, user)))
+        seat_give_up(publisher, victim);
+    if (state != SEATS_FREE) {
+        user_let_go(seats, user);
+        return false;
+    }
+    subscriber->user = user;
+    seat_take(seats, user);
+    return true;
+}
+
+static bool is_welcome(struct publisher *publisher, struct subscriber *subscriber)
 {
     uv_os_fd_t fd;
-    return publisher->count <= publisher->options.max_subscribers && uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
-           publisher->options.may_subscribe(fd, publisher->options.user);
+    uid_t uid;
+    enum rank rank;
+    return uv_fileno((const uv_handle_t *)&subscriber->pipe, &fd) == 0 &&
+           publisher->options.identify(fd, publisher->options.user, &uid, &rank) &&
+           seat_find(publisher, subscriber, uid, rank);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -286,20 +334,28 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_pipe_init(&publisher->loop, &subscriber->pipe, 0);
     subscriber->pipe.data = subscriber;
     subscriber_add(publisher, subscriber);
-    if (uv_accept(listener, (uv_stream_t *)&subscriber->pipe) < 0 || !is_welcome(publisher, &subscriber->pipe) ||
+    if (uv_accept(listener, (uv_stream_t *)&subscriber->pipe) < 0 || !is_welcome(publisher, subscriber) ||
         uv_try_write((uv_stream_t *)&subscriber->pipe, &greeting, 1) != SP_GREETING_SIZE ||
         uv_read_start((uv_stream_t *)&subscriber->pipe, input_buffer, on_input) < 0)
         subscriber_close(subscriber);
 }
 
-/* Those that connect and say nothing. */
+static bool is_overdue(const struct subscriber *subscriber, uint64_t now)
+{
+    uint64_t stall = subscriber->publisher->options.stall_ms;
+    if (subscriber->greeted < SP_GREETING_SIZE)
+        return now - subscriber->since >= GREETING_WAIT_MS;
+    return stall > 0 && subscriber->behind > 0 && now - subscriber->behind >= stall;
+}
+
+/* Those that connect and say nothing, and those that take nothing. */
 static void on_sweep(uv_timer_t *timer)
 {
     struct publisher *publisher = timer->data;
     uint64_t now = uv_now(&publisher->loop);
     for (struct subscriber *subscriber = publisher->subscribers, *next; subscriber; subscriber = next) {
         next = subscriber->next;
-        if (subscriber->greeted < SP_GREETING_SIZE && now - subscriber->since >= GREETING_WAIT_MS)
+        if (is_overdue(subscriber, now))
             subscriber_close(subscriber);
     }
 }
@@ -344,6 +400,7 @@ int publisher_start(const struct publisher_options *options, struct publisher **
     struct publisher *publisher = mem_zalloc(sizeof *publisher);
     publisher->options = *options;
     publisher->revision = options->revision;
+    seats_init(&publisher->seats, options->max_subscribers, options->max_user, sizeof(struct seat_user));
     publisher->gathering = mem_zalloc(sizeof *publisher->gathering);
     publisher->sending = mem_zalloc(sizeof *publisher->sending);
     pthread_mutex_init(&publisher->mutex, NULL);

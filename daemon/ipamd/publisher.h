@@ -2,7 +2,8 @@
  *
  * Made and fed by the bus (bus.h). It knows nanomsg's publish/subscribe on the wire, so that stock nanomsg subscribers work,
  * and ticks; it must not know what a change is. A subscriber that does not keep up misses messages, holds one message of
- * memory at most, and is told by the next tick; one that sends anything but its greeting, or none, is disconnected.
+ * memory at most, and is told by the next tick; one that takes nothing for long, sends anything but its greeting, or none, is
+ * disconnected. Places are shared by user and role (seats.h).
  */
 #ifndef IPAMD_PUBLISHER_H
 #define IPAMD_PUBLISHER_H
@@ -13,17 +14,21 @@
 
 #include <ipam/error.h>
 
+#include "seats.h"
+
 #define PUBLISHER_ROOM (256 * 1024) /* bytes of messages that wait for the thread */
 
 struct publisher;
 
 struct publisher_options {
-    int fd;           /* of a bound and listening Unix socket; taken */
-    uint32_t tick_ms; /* between ticks */
-    uint64_t max_subscribers;
-    uint64_t budget;                           /* deliveries a second, for the pace of ticks */
-    uint64_t revision;                         /* durable at the start */
-    bool (*may_subscribe)(int fd, void *user); /* asked on the thread for each that connects; it is cut off if not */
+    int fd;                             /* of a bound and listening Unix socket; taken */
+    uint32_t tick_ms;                   /* between ticks */
+    uint64_t max_subscribers, max_user; /* of these, of one user */
+    uint64_t stall_ms;                  /* that a subscriber may take nothing of what it is sent; 0: no end */
+    uint64_t budget;                    /* deliveries a second, for the pace of ticks */
+    uint64_t revision;                  /* durable at the start */
+    /* Asked on the thread for each that connects: who it is; false: it may not, and is cut off. */
+    bool (*identify)(int fd, void *user, uid_t *ret_uid, enum rank *ret_rank);
     void *user;
 };
 

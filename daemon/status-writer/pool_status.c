@@ -69,8 +69,7 @@ static json_t *allocations(const struct view *view, bool *ret_truncated)
         const struct ipam_range *range = &view->ranges->usable[i];
         const struct claim *claim = claims_from(view->claims, &range->first);
         for (; claim && ipam_range_contains(range, &claim->address) && !*ret_truncated; claim = claims_next(claim))
-            if (!ranges_exclude(view->ranges, &claim->address))
-                *ret_truncated = !append(list, claim, view->arena, &bytes);
+            *ret_truncated = !append(list, claim, view->arena, &bytes);
     }
     return list;
 }
@@ -205,7 +204,8 @@ static void set_counts(const struct view *view, struct status_update *ret)
 {
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
         const uint64_t *n = (const void *)((const char *)view->counts + counts[i].offset);
-        status_set(ret, view->status, counts[i].field, json_integer((json_int_t)*n));
+        /* The definition has int64: more excluded addresses than that are told as that many. */
+        status_set(ret, view->status, counts[i].field, json_integer(*n > INT64_MAX ? INT64_MAX : (json_int_t)*n));
     }
 }
 

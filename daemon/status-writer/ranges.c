@@ -3,54 +3,40 @@
 #include <stdlib.h>
 
 #include "arena.h"
+#include "pool_ranges.h"
 
-static int by_first(const void *a, const void *b)
+static void take_family(struct ranges *ranges, const struct spans *usable, enum ipam_family family)
 {
-    const struct ipam_range *left = a, *right = b;
-    return ipam_addr_compare(&left->first, &right->first);
-}
-
-/* Sorts, and joins ranges that meet. */
-static size_t merge(struct ipam_range *ranges, size_t n)
-{
-    size_t kept = 0;
-    qsort(ranges, n, sizeof(*ranges), by_first);
-    for (size_t i = 0; i < n; i++) {
-        if (kept > 0 && ipam_addr_compare(&ranges[i].first, &ranges[kept - 1].last) <= 0) {
-            if (ipam_addr_compare(&ranges[i].last, &ranges[kept - 1].last) > 0)
-                ranges[kept - 1].last = ranges[i].last;
-        } else {
-            ranges[kept++] = ranges[i];
-        }
-    }
-    return kept;
+    for (size_t i = 0; i < usable->count; i++)
+        ranges->usable[ranges->n_usable++] =
+            (struct ipam_range){addr_make(family, usable->items[i].first), addr_make(family, usable->items[i].last)};
 }
 
 void ranges_init(struct ranges *ranges, const Ipam__V1__PoolSpec *spec)
 {
-    struct ipam_cidr cidr;
+    struct pool_ranges pool;
+    const char *field;
     *ranges = (struct ranges){.usable = NULL};
     if (!spec)
         return;
-    ranges->usable = mem_alloc((spec->n_cidrs + spec->n_addresses + 1) * sizeof(*ranges->usable));
-    ranges->excluded = mem_alloc((spec->n_excluded + 1) * sizeof(*ranges->excluded));
-    for (size_t i = 0; i < spec->n_cidrs; i++)
-        if (ipam_cidr_parse(spec->cidrs[i], &cidr, NULL) == 0)
-            ranges->usable[ranges->n_usable++] = ipam_cidr_usable(&cidr, NULL);
-    for (size_t i = 0; i < spec->n_addresses; i++)
-        if (ipam_addr_range_parse(spec->addresses[i], &ranges->usable[ranges->n_usable], NULL) == 0)
-            ranges->n_usable++;
-    for (size_t i = 0; i < spec->n_excluded; i++)
-        if (ipam_exclusion_parse(spec->excluded[i], &ranges->excluded[ranges->n_excluded], NULL) == 0)
-            ranges->n_excluded++;
-    ranges->n_usable = merge(ranges->usable, ranges->n_usable);
-    ranges->n_excluded = merge(ranges->excluded, ranges->n_excluded);
+    const struct pool_texts texts = {(const char *const *)spec->cidrs,
+                                     (const char *const *)spec->addresses,
+                                     (const char *const *)spec->excluded,
+                                     spec->n_cidrs,
+                                     spec->n_addresses,
+                                     spec->n_excluded};
+    if (pool_ranges_make(&texts, &pool, &field, NULL) < 0)
+        return;
+    size_t count = pool.families[0].usable.count + pool.families[1].usable.count;
+    ranges->usable = mem_alloc(count * sizeof(*ranges->usable));
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        take_family(ranges, &pool.families[f].usable, family_at(f));
+    pool_ranges_done(&pool);
 }
 
 void ranges_done(struct ranges *ranges)
 {
     free(ranges->usable);
-    free(ranges->excluded);
     *ranges = (struct ranges){.usable = NULL};
 }
 
@@ -63,17 +49,8 @@ static int around(const void *key, const void *range)
     return ipam_addr_compare(address, &r->last) > 0;
 }
 
-static bool within(const struct ipam_range *ranges, size_t n, const struct ipam_addr *address)
-{
-    return n > 0 && bsearch(address, ranges, n, sizeof(*ranges), around) != NULL;
-}
-
-bool ranges_exclude(const struct ranges *ranges, const struct ipam_addr *address)
-{
-    return within(ranges->excluded, ranges->n_excluded, address);
-}
-
 bool ranges_contain(const struct ranges *ranges, const struct ipam_addr *address)
 {
-    return within(ranges->usable, ranges->n_usable, address) && !ranges_exclude(ranges, address);
+    return ranges->n_usable > 0 &&
+           bsearch(address, ranges->usable, ranges->n_usable, sizeof(*ranges->usable), around) != NULL;
 }

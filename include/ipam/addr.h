@@ -50,8 +50,11 @@ int ipam_addr_range_parse(const char *text, struct ipam_range *ret,
                           struct ipam_error *reterr); /* a, a/32, a/128 or a-b */
 int ipam_exclusion_parse(const char *text, struct ipam_range *ret, struct ipam_error *reterr); /* the same, or a/n */
 
-/* The usable addresses of a prefix: IPv4 /0–/30 without network and broadcast, /31 both (RFC 3021), /32 one, IPv6 all;
- * cut to the first IPAM_CIDR_USABLE_MAX, and then *ret_clipped (may be NULL) is true. */
+/* The addresses of a prefix that hosts can have: IPv4 /0–/30 without network and broadcast, /31 both (RFC 3021), /32 one,
+ * IPv6 all. */
+struct ipam_range ipam_cidr_hosts(const struct ipam_cidr *cidr);
+/* The same, cut to the first IPAM_CIDR_USABLE_MAX, and then *ret_clipped (may be NULL) is true. That is what a pool has of
+ * the prefix as long as it excludes nothing there: it leaves out what it excludes before it counts. */
 struct ipam_range ipam_cidr_usable(const struct ipam_cidr *cidr, bool *ret_clipped);
 struct ipam_range ipam_cidr_range(const struct ipam_cidr *cidr); /* all addresses of the prefix */
 

@@ -23,7 +23,7 @@ from report import aim, say, table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/hostile"))
-from attacks import ATTACKS  # noqa: E402
+from attacks import ATTACKS, ROLELESS  # noqa: E402
 
 BUILD = Path(os.environ.get("IPAMD_BUILD", ROOT / "build/release")).resolve()
 OUTPUT = Path(os.environ.get("BENCH_JSON", ROOT / "build/bench.json"))
@@ -296,11 +296,16 @@ def patiently(path, chosen, attack):
                 process.wait()
 
 
+# Those of ROLELESS are let in and have no role; whom the bench itself is, has.
+ROLES = ("--read-group", "61299", "--socket-mode", "0666")
+
+
 def besiege(attack, chosen):
+    options = ROLES if attack in ROLELESS else ()
     with servers.scratch(STATE) as folder:
-        with servers.ipamd(BUILD, folder / "alone") as (_, path, _):
+        with servers.ipamd(BUILD, folder / "alone", options=options) as (_, path, _):
             alone, _ = patiently(path, chosen, None)
-        with servers.ipamd(BUILD, folder / "beside") as (process, path, _):
+        with servers.ipamd(BUILD, folder / "beside", options=options) as (process, path, _):
             beside, attacker = patiently(path, chosen, attack)
             peak = servers.memory_of(process.pid, "VmHWM")
     return {"alone": alone, "beside": beside, "ratio": beside["p99_us"] / alone["p99_us"], "attacker": attacker,

@@ -35,7 +35,7 @@ def memory_of(pid, field):
 
 
 @contextlib.contextmanager
-def ipamd(build, folder, state=None):
+def ipamd(build, folder, state=None, options=()):
     """Starts ipamd and waits for its READY=1; yields (process, socket, seconds from exec to READY)."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "ipamd.sock"
@@ -45,7 +45,7 @@ def ipamd(build, folder, state=None):
         begin = time.perf_counter()
         process = subprocess.Popen(
             [build / "daemon/ipamd/ipamd", "--socket", path, "--events", folder / "events.sock", "--state-dir",
-             state or folder / "state"],
+             state or folder / "state", *options],
             env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}, stdin=subprocess.DEVNULL, stderr=log)
         try:
             while b"READY=1" not in notify.recv(4096):

@@ -2,21 +2,25 @@
 
 BUS_SECONDS and BUS_SEED (environment) choose how long the storm blows, and which one.
 """
+import contextlib
+import json
 import os
 import random
+import select
 import signal
 import socket
 import sqlite3
 import stat
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
 
 from harness.children import child
 from harness.history import Chain
-from harness.paths import BUILD, SLOW
+from harness.paths import BUILD, ROOT, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
 from harness.waiting import eventually
@@ -529,6 +533,58 @@ def test_subscriber_that_never_reads_costs_little_and_holds_up_nobody(daemons):
     assert resident(daemon) - before < 16 * 1024 * SLOW
     good.socket.close()
     idle.socket.close()
+
+
+def test_subscriber_that_takes_nothing_for_long_is_disconnected(daemons):
+    daemon = daemons().start("--bus-budget", "1000000000", "--stall-timeout", "2", "--tick-interval", "100")
+    ipam = daemon.ipam()
+    apply_pools(ipam)
+    idle, good = Peer(daemon), Peer(daemon)
+    idle.subscribe()
+    good.subscribe()
+    good.socket.setblocking(False)
+    end = time.monotonic() + 10 * SLOW
+    while not hung_up(idle) and time.monotonic() < end:
+        allocations(ipam, 0, 500)
+        for call in [ipam.Release.future(release(f"vip-{n}")) for n in range(500)]:
+            call.result()
+        with contextlib.suppress(BlockingIOError):
+            while good.socket.recv(1 << 20):
+                pass
+    assert hung_up(idle)
+    assert not hung_up(good), "it has taken what came"
+
+
+def hung_up(peer):
+    """Though there may still be something to read."""
+    poll = select.poll()
+    poll.register(peer.socket, 0)
+    return bool(poll.poll(0))
+
+
+@pytest.mark.usefixtures("needs_root")
+def test_one_reader_does_not_take_all_places(daemons):
+    """As many as there are for readers, and of whoever has most one less for each that comes."""
+    daemon = daemons().start("--max-subscribers", "16", "--events-mode", "0666", "--read-group", "61001")
+    with subscribers_of(daemon, 61101, 61001, 16) as first:
+        assert first == 10
+        with subscribers_of(daemon, 61102, 61001, 3) as second:
+            assert second == 3
+        mine = [Peer(daemon) for _ in range(6)]
+        for peer in mine:
+            peer.subscribe()
+
+
+@contextlib.contextmanager
+def subscribers_of(daemon, uid, gid, count):
+    """Another user's, held by a process of its own; how many were let in."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "tests/integration/harness/as_user.py"), str(uid), str(gid), str(gid),
+                                str(daemon.socket), "subscribe", str(daemon.events), str(count)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.communicate(timeout=20 * SLOW)
 
 
 def resident(daemon):

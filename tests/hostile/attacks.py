@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Peers that mean harm, as a program: attacks.py NAME SOCKET SECONDS. Used by the hostile tests and by ./test bench.
 
+Those in ROLELESS are users without a role, if it is started as root: each user in a process of its own.
+
 Each attack keeps at it for its time: whoever is disconnected comes again. It prints how often that was, and how many bytes
 it got rid of, as JSON. Nothing here waits for an answer, and nothing is sent that another process than ipamd could get.
 """
@@ -17,6 +19,9 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 MANY = 10_000
+USERS, GROUP = (61201, 61202), 61200  # that have no line in /etc/passwd, and no role
+CHECK, WATCH = b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch"
+REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -150,6 +155,88 @@ def streams(path, seconds, make, per_connection, hello=HELLO, reads=True):
         peer.close()
 
 
+def as_users(path, seconds, attack):
+    """Each user attacks in a process of its own; as it is, if it is not root."""
+    if os.geteuid() != 0:
+        attack(path, seconds)
+        return
+    for uid in USERS:
+        if os.fork() == 0:
+            os.setgroups([])
+            os.setresgid(GROUP, GROUP, GROUP)
+            os.setresuid(uid, uid, uid)
+            try:
+                attack(path, seconds)
+            finally:
+                os._exit(0)
+    attack_ended = [os.wait() for _ in USERS]
+    Peer.opened += len(attack_ended)
+
+
+def many_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MANY + 100), hard))
+
+
+def seats(path, seconds):
+    """As many connections as they can get, and nothing but a greeting on them."""
+    many_files()
+    held(path, seconds, 3000, HELLO)
+
+
+def call(stream, path, payload, size=None, flags=END_STREAM):
+    return request(stream, path=path) + frame(DATA, flags, stream, message(payload, size))
+
+
+def kept(path, seconds):
+    """Many calls at once that end, so that their memory is kept for others, beside one that stays open."""
+    peers = [Peer(path) for _ in range(60)]
+    for _ in until(seconds):
+        for peer in peers:
+            first = not peer.socket
+            next_stream = 3 if first else peer.next_stream
+            streams = range(next_stream, next_stream + 512, 2)
+            peer.next_stream = streams[-1] + 2
+            peer.flood((call(1, WATCH, b"") if first else b"") + b"".join(request(n, path=CHECK) for n in streams) +
+                       b"".join(frame(DATA, END_STREAM, n, message()) for n in streams))
+        time.sleep(0.1)
+
+
+def small_holds(path, seconds):
+    """128 KiB on each of many connections, so that none of them has much: streams that wait."""
+    held(path, seconds, 200, HELLO + b"".join(call(n, WATCH, b"") for n in range(1, 61, 2)))
+
+
+def fields(path, seconds):
+    """A request of a million unknown fields."""
+    body = message(b"\x50\0" * 1_000_000)
+    blob = b"".join(frame(DATA, 0, 1, body[at:at + 16384]) for at in range(0, len(body), 16384))
+    repeated(path, seconds, HELLO + request(1, path=CHECK) + blob + frame(DATA, END_STREAM, 1), hello=b"", once=True)
+
+
+def lines(path, seconds):
+    """Connections that break, each of which the log would tell of."""
+    peer = Peer(path, HELLO + frame(PING, 0, 0, b"short"))
+    for _ in until(seconds):
+        peer.flood(b"")
+        peer.close()
+        time.sleep(0.003)
+
+
+def much_at_once(path, seconds):
+    """As much as may be in one read of each of many connections, none of which is ever busy."""
+    peers, blob = [Peer(path) for _ in range(500)], b"".join(call(n, CHECK, b"") for n in range(1, 161, 2))
+    for _ in until(seconds):
+        for peer in peers:
+            peer.close()
+            peer.flood(blob)
+
+
+def reflect(path, seconds):
+    ask = message(b"\x22\x0cipam.v1.IPAM")
+    repeated(path, seconds, frame(DATA, 0, 1, ask * 100), hello=HELLO + request(1, path=REFLECTION))
+
+
 def request(stream, end=0, **more):
     return frame(HEADERS, END_HEADERS | end, stream, headers(**more))
 
@@ -179,8 +266,7 @@ def unread(path, seconds, hello, count=40, update=None):
 
 
 def many_connections(path, seconds):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MANY + 100), hard))
+    many_files()
     count = min(MANY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 50)
     sockets, end = [], time.monotonic() + seconds
     while len(sockets) < count:
@@ -233,7 +319,17 @@ ATTACKS = {
     "wrong content type": lambda path, s: streams(path, s, lambda stream: request(stream, END_STREAM, content_type=b"text/html"), 1000),
     "reader that never reads": lambda path, s: unread(path, s, BIG_WINDOW),
     "10,000 connections": many_connections,
+    "seats without a role": lambda path, s: as_users(path, s, seats),
+    "kept memory beside a watch": lambda path, s: as_users(path, s, kept),
+    "a little on each of many connections": lambda path, s: as_users(path, s, small_holds),
+    "half a message on a stream": lambda path, s: as_users(
+        path, s, lambda path, s: held(path, s, 500, HELLO + call(1, REFLECTION, b"x", size=500, flags=0))),
+    "a million fields": lambda path, s: as_users(path, s, fields),
+    "lines in the log": lambda path, s: as_users(path, s, lines),
+    "much at once from many connections": lambda path, s: as_users(path, s, much_at_once),
+    "reflection unread": lambda path, s: as_users(path, s, reflect),
 }
+ROLELESS = list(ATTACKS)[-8:]
 
 
 def main():

@@ -59,6 +59,20 @@ def check_role(answers, role):
                 assert part in answer["message"], answer
 
 
+def calls_as(daemon, uid, groups, *calls):
+    """What became of each call [method, request]: "OK" or the reason; and the messages."""
+    answers = run_as(daemon, uid, OTHER, groups, "calls", json.dumps(calls))
+    return [answer.get("reason", "OK") for answer in answers], [answer.get("message", "") for answer in answers]
+
+
+def allocation(name, kind, uid="", **more):
+    return ["Allocate", {"owner": {"kind": kind, "name": name, "uid": uid}, "pool": "p", **more}]
+
+
+def releasing(name, kind, **more):
+    return ["Release", {"owner": {"kind": kind, "name": name}, **more}]
+
+
 # ---- Tests
 
 
@@ -165,3 +179,75 @@ def test_connections_of_one_user_are_limited_and_the_others_served(daemons):
     assert found["served"] == 5 and "--max-user-connections" in found["refused"][0]
     assert run_as(daemon, BOB, READ, [], "connections", "5", ) == {"served": 5, "refused": []}
     assert daemon.ipam().GetStatus(pb.GetStatusRequest()).store == "sqlite"
+
+
+# ---- For whom the role allocate may act
+
+
+def test_allocate_group_without_kinds_may_not_act_for_objects_of_kubernetes(daemons):
+    daemon = daemons().start(*GROUPS)
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("web", "p", uid="uid-1"))
+    ipam.Allocate(allocate("shop/front", "p", kind="Service", uid="uid-2"))
+    revision = ipam.GetStatus(pb.GetStatusRequest()).revision
+    reasons, messages = calls_as(
+        daemon, ALICE, [ALLOCATE], releasing("web", "ProxyVIP"), releasing("web", "ProxyVIP", uid="uid-1"),
+        ["Release", {"address": "10.0.0.1"}], ["Release", {"address": "10.0.0.2"}], allocation("web", "ProxyVIP", "uid-9"),
+        allocation("web", "ProxyVIP", address="10.0.0.9", replace=True), allocation("invented", "ProxyVIP", "uid-3"),
+        allocation("invented", "Service", "uid-3", enqueue=True), releasing("shop/front", "Service"))
+    assert reasons == ["PERMISSION_DENIED"] * 9
+    assert "ProxyVIP/web is an object of Kubernetes" in messages[0] and "--allocate-group GROUP:ProxyVIP" in messages[0]
+    assert "Service/shop/front" in messages[3]
+    assert ipam.GetStatus(pb.GetStatusRequest()).revision == revision
+    reasons, _ = calls_as(daemon, ALICE, [ALLOCATE], allocation("by-hand", "ProxyVIP"), allocation("n", "Node", "any"),
+                          releasing("by-hand", "ProxyVIP"), ["Release", {"address": "10.0.0.4"}])
+    assert reasons == ["OK"] * 4, "what is not Kubernetes' is as before"
+
+
+def test_allocate_group_is_bound_to_kinds_and_several_groups_add_up(daemons):
+    daemon = daemons().start("--allocate-group", f"{ALLOCATE}:Node,Pod", "--allocate-group", f"{READ}:ProxyVIP",
+                             "--socket-mode", "0666")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("web", "p", uid="uid-1"))
+    nodes = (allocation("n", "Node"), allocation("pod", "Pod", "uid"), releasing("pod", "Pod"))
+    others = (allocation("m", "Manual"), allocation("x", "ProxyVIP"), ["Release", {"address": "10.0.0.1"}])
+    assert calls_as(daemon, ALICE, [ALLOCATE], *nodes, *others)[0] == ["OK"] * 3 + ["PERMISSION_DENIED"] * 3
+    assert calls_as(daemon, BOB, [READ], *nodes)[0] == ["PERMISSION_DENIED"] * 3
+    assert calls_as(daemon, BOB, [READ, ALLOCATE], *nodes, others[2])[0] == ["OK"] * 4
+    assert calls_as(daemon, BOB, [READ, ALLOCATE], others[0])[0] == ["PERMISSION_DENIED"]
+    ipam.Allocate(allocate("m", "p", kind="Manual"))  # root
+
+
+@pytest.mark.parametrize("value, says", [("GROUP:", '"" can\'t be a kind'), ("GROUP:a,,b", "GROUP:KIND,KIND such as"),
+                                         ("GROUP:Node/n1", '"Node/n1" can\'t be a kind of owner')])
+def test_kinds_that_cant_be_are_an_error_at_start(daemons, value, says):
+    daemon = daemons()
+    daemon.start("--allocate-group", value.replace("GROUP", str(ALLOCATE)), ready=False)
+    assert daemon.wait() == 2
+    daemon.wait_log(says)
+
+
+# ---- Claims of a user
+
+
+def test_a_user_may_make_so_many_claims_of_all_kinds_together_and_no_more(daemons):
+    options = (*GROUPS, "--max-user-claims", "3")
+    daemon = daemons().start(*options)
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=3600))
+    fresh = [allocation("x", f"Fresh{n}") for n in range(5)]
+    reasons, messages = calls_as(daemon, ALICE, [ALLOCATE], *fresh[:4], releasing("x", "Fresh0"), fresh[4], fresh[0])
+    assert reasons == ["OK"] * 3 + ["LIMIT_EXCEEDED", "OK", "LIMIT_EXCEEDED", "OK"], "what cools counts, and may come back"
+    assert f"the user with uid {ALICE} has made 3 claims" in messages[3] and "--max-user-claims" in messages[3]
+    assert calls_as(daemon, BOB, [ALLOCATE], fresh[4])[0] == ["OK"]
+    for n in range(5):
+        ipam.Allocate(allocate(f"root-{n}", "p"))
+    daemon.kill9()
+    ipam = daemon.start(*options).ipam()
+    assert calls_as(daemon, ALICE, [ALLOCATE], fresh[3], fresh[1])[0] == ["LIMIT_EXCEEDED", "OK"], "users are kept"
+    made_by = {claim.owner.name: claim.user for claim in ipam.ListClaims(pb.ListClaimsRequest()).claims}
+    assert (made_by["x"], made_by["root-1"]) in [(ALICE, 0), (BOB, 0)]
+    claim, = ipam.GetClaims(pb.GetClaimsRequest(owner=pb.Owner(kind="ProxyVIP", name="root-0"))).claims
+    assert claim.WhichOneof("made_by") == "user" and claim.user == 0

@@ -39,6 +39,7 @@ COMMANDS = [
     ("history-owner", "history --owner auto-vip", ALL),
     ("history-at", "history --address 10.200.0.50 --at now", ALL),
     ("history-nobody", "history --address 10.200.0.99", ALL),
+    ("audit-head", "audit head", ALL),
     ("audit-verify", "audit verify", ALL),
     ("map-main", "map main-vip-pool", ALL),
     ("map-external", "map external-vip-pool", ALL),

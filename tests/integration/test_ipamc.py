@@ -407,3 +407,42 @@ def test_closed_stdout_is_noticed_and_does_not_reach_the_socket(daemon):
     done = subprocess.run(["sh", "-c", f"exec {IPAMC} status >&-"], stderr=subprocess.PIPE, text=True, env=environment(daemon),
                           timeout=30 * SLOW, check=False)
     assert done.returncode == 1 and "Bad file descriptor" in done.stderr
+
+
+# ---- Tests: warnings, and why an address is refused
+
+
+def test_apply_warns_of_exclusions_outside_of_the_pool_and_of_clipped_ranges(daemon):
+    spec = pool_manifest("p", "10.0.0.0/8", excludedAddresses=["192.0.2.1"])
+    for option in ("--dry-run", "--enqueue"):
+        done = daemon.ipamc("apply", option, "-f", "-", stdin=documents(spec), check=True)
+        assert "proxyippool/p: 10.0.0.0/8 serves its first 65536 usable addresses only; split it to use more\n" in done.stderr
+        assert "proxyippool/p: Exclusion 192.0.2.1 lies in no range of the pool; correct it or take it out\n" in done.stderr
+    text = daemon.ipamc("describe", "pool", "p", check=True).stdout
+    assert "split it to use more. Exclusion 192.0.2.1 lies in no range of the pool; correct it or take it out" in text
+    apply(daemon, pool_manifest("other", "10.0.0.0/9"), check=False)
+    reply = json.loads(daemon.ipamc("get", "pool", "p", "-o", "json", check=True).stdout)
+    assert len(reply["pool"]["warnings"] if "pool" in reply else reply["warnings"]) == 2
+
+
+def test_address_that_not_every_host_accepts_is_noted(daemon):
+    done = daemon.ipamc("allocate", "-", "a", "--address", "169.254.9.9", check=True)
+    assert done.stdout == "169.254.9.9/32\n"
+    assert "hosts and routers may not accept 169.254.9.9/32: 169.254.0.0/16 is link-local (RFC 3927)" in done.stderr
+    assert not daemon.ipamc("allocate", "-", "b", "--address", "10.0.0.9", check=True).stderr
+
+
+@pytest.mark.parametrize("cidrs, excluded, question, words", [
+    (["2001:db8::/120"], ["::/0"], [], "six has no ipv6 addresses left, it excludes them all"),
+    (["10.0.0.0/24"], [], ["--address", "10.0.0.255"], "10.0.0.255 is the broadcast address of 10.0.0.0/24"),
+    (["10.0.0.0/8"], [], ["--address", "10.9.0.0"], "10.9.0.0 lies past the first 65536 usable addresses of 10.0.0.0/8"),
+    (["10.0.0.0/24"], [], ["--address", "127.0.0.1"], "127.0.0.0/8 is loopback (RFC 1122)")])
+def test_explain_says_what_the_refusal_says(daemon, cidrs, excluded, question, words):
+    apply(daemon, pool_manifest("six", *cidrs, excludedAddresses=excluded), check=True)
+    refusal = daemon.ipamc("allocate", "six", "web", *question).stderr
+    message = refusal.splitlines()[0].removeprefix("ipamc: ")
+    assert words in message
+    explained = daemon.ipamc("explain", "allocate", "six", "web", *question, check=True).stdout
+    failed = [line for line in explained.splitlines() if " failed " in line]
+    assert len(failed) == 1 and failed[0].endswith(message)
+    assert f"Answer: refused: {message}\n" in explained

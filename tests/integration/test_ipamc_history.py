@@ -1,4 +1,5 @@
-"""What ipamc tells of the past and of decisions: get changes, history, audit verify, explain, map."""
+"""What ipamc tells of the past and of decisions: get changes, history, audit, explain, map."""
+import hashlib
 import json
 import os
 import pty
@@ -6,12 +7,14 @@ import re
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from harness.paths import IPAMC, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
+from harness.waiting import eventually
 
 FAILURE, USAGE, NOT_FOUND = 1, 2, 3
 
@@ -203,6 +206,119 @@ def test_audit_says_from_where_a_compacted_chain_can_be_checked(daemons):
     said(done, FAILURE, "no longer kept; the chain can be checked with --from ")
     first = re.search(r"--from (\d+)", done.stderr)[1]
     assert f"revisions {first} to " in daemon.ipamc("audit", "verify", "--from", first, check=True).stdout
+
+
+# ---- Heads that are noted elsewhere
+
+
+def head_of(daemon):
+    head = daemon.ipamc("audit", "head", check=True).stdout.strip()
+    assert re.fullmatch(r"\d+:[0-9a-f]{64}", head)
+    return head
+
+
+def revision_of(head):
+    return int(head.partition(":")[0])
+
+
+def logged_heads(daemon):
+    return re.findall(r"head of the history (\d+:[0-9a-f]{64})", daemon.log())
+
+
+def rewrite_history(database, text, by):
+    """As somebody would who may write the database and knows how the chain is made: every hash after the change fits again."""
+    previous = bytes(32)
+    for revision, record in database.execute("SELECT revision, record FROM changes ORDER BY revision").fetchall():
+        record = record.replace(text, by)
+        previous = hashlib.blake2b(previous + record, digest_size=32).digest()
+        database.execute("UPDATE changes SET record = ?, hash = ? WHERE revision = ?", (record, previous, revision))
+    database.execute("UPDATE meta SET hash = ?", (previous,))
+
+
+def test_history_that_was_rewritten_with_new_hashes_is_found_by_a_noted_head(daemons):
+    daemon = daemons().start()
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    early = head_of(daemon)
+    for n in range(9):
+        ipam.Allocate(allocate(f"v{n}", "p"))
+    noted = head_of(daemon)
+    ipam.Allocate(allocate("later", "p"))
+    done = daemon.ipamc("audit", "verify", "--expect", noted, "--expect", early, check=True)
+    assert "Revision 10 has the hash that was noted" in done.stdout and "believed" not in done.stdout
+    assert json.loads(daemon.ipamc("audit", "verify", "--expect", early, "-o", "json", check=True).stdout)["proven"] == "1"
+    with sqlite3.connect(daemon.state_dir / "ipamd.db") as database:
+        rewrite_history(database, b"v3", b"x3")
+    assert daemon.ipamc("audit", "verify").returncode == 0, "the chain alone does not tell"
+    assert daemon.ipamc("audit", "verify", "--expect", early).returncode == 0
+    done = daemon.ipamc("audit", "verify", "--expect", early, "--expect", noted)
+    said(done, FAILURE, "revision 10 has another hash than was noted")
+    assert done.stdout == ""
+
+
+def test_head_that_is_ahead_of_the_history_tells_of_lost_changes(daemon, ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    head = head_of(daemon)
+    ahead = f"{revision_of(head) + 1}:{'ab' * 32}"
+    said(daemon.ipamc("audit", "verify", "--expect", ahead), FAILURE, "revision 2 was noted, and the newest is 1")
+
+
+def test_head_of_an_empty_history_is_revision_0(daemon, ipam):
+    head = head_of(daemon)
+    assert head == f"0:{'0' * 64}"
+    assert json.loads(daemon.ipamc("audit", "head", "-o", "json", check=True).stdout) == {"revision": "0", "hash": "0" * 64}
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    daemon.ipamc("audit", "verify", "--expect", head, check=True)
+    said(daemon.ipamc("audit", "verify", "--expect", f"0:{'1' * 64}"), FAILURE, "revision 0 has another hash")
+
+
+def test_noted_head_proves_what_is_left_of_a_compacted_history(daemons):
+    daemon = daemons().start("--history-limit", "5", "--history-rate", "1000000")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    gone = head_of(daemon)
+    make_changes_until_compacted(ipam)
+    noted = head_of(daemon)
+    done = daemon.ipamc("audit", "verify", "--expect", noted, check=True)
+    assert f"Revision {revision_of(noted)} has the hash that was noted" in done.stdout and "believed" not in done.stdout
+    kept = ipam.ListChanges(pb.ListChangesRequest(limit=1)).changes[0]
+    oldest = f"{kept.revision}:{kept.hash.hex()}"  # its hash is compared, not computed
+    daemon.ipamc("audit", "verify", "--expect", oldest, check=True)
+    said(daemon.ipamc("audit", "verify", "--expect", f"{kept.revision}:{'0' * 64}"), FAILURE, "another hash")
+    done = daemon.ipamc("audit", "verify", "--expect", gone)
+    said(done, FAILURE, f"up to revision {kept.revision - 1} are no longer kept, so the hash of revision 1 can't be checked")
+
+
+def test_expected_head_before_the_start_of_the_check_is_a_usage_error(daemon, ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    heads = [head_of(daemon)]
+    for n in range(5):
+        ipam.Allocate(allocate(f"v{n}", "p"))
+        heads.append(head_of(daemon))
+    daemon.ipamc("audit", "verify", "--from", "4", "--expect", heads[2], check=True)  # revision 3: where the chain starts
+    said(daemon.ipamc("audit", "verify", "--from", "4", "--expect", heads[1]), USAGE, "the check begins later, with --from 4")
+
+
+def test_head_is_logged_at_start_and_at_a_clean_stop(daemons):
+    daemon = daemons().start()
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    noted = head_of(daemon)
+    daemon.stop()
+    assert logged_heads(daemon) == [f"0:{'0' * 64}", noted]
+    daemon.start()
+    assert logged_heads(daemon)[2:] == [noted]
+    daemon.ipamc("audit", "verify", "--expect", noted, check=True)
+
+
+def test_head_is_logged_once_a_day(daemons):
+    """A day of ipamd's own clock takes a second here."""
+    daemon = daemons()
+    library, = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    daemon.start(wrap=("env", f"LD_PRELOAD={library}", "FAKETIME=+0 x86400"))
+    eventually(lambda: len(logged_heads(daemon)) >= 3)
+    assert set(logged_heads(daemon)) == {f"0:{'0' * 64}"}
+    assert len(re.findall("head of the history", daemon.log())) < 200, "a day, and not each turn of the loop"
 
 
 # ---- Explain

@@ -1,14 +1,15 @@
 """What a peer can make ipamd hold is limited by options: all goes well at the limit, one past it is refused alone."""
+import contextlib
 import struct
 import time
 
 import grpc
 import pytest
 
-from harness.errors import refused
+from harness.errors import Refusal, refused
 from harness.paths import SLOW
 from harness.protos import ipam as pb, ipam_grpc
-from harness.requests import address, allocate, pool
+from harness.requests import address, allocate, pool, release
 from harness.waiting import eventually
 from test_hostile import DATA, END_STREAM, HEADERS, HELLO, PREFACE, SETTINGS, WINDOW_UPDATE, Peer, frame, message, request
 
@@ -184,6 +185,49 @@ def test_requests_that_never_end_are_bounded(daemons):
     assert resident(daemon) - before < 128 * 1024 * SLOW  # sanitizers keep what is freed for a while
     peer.close()
     assert status(daemon.ipam()).store == "sqlite"
+
+
+def ask(daemon, path, payload):
+    """The reason of the answer to a request of those bytes; "" if it is OK."""
+    with contextlib.closing(daemon.channel()) as channel:
+        try:
+            channel.unary_unary(path)(payload, timeout=20 * SLOW)
+        except grpc.RpcError as error:
+            refusal = Refusal()
+            refusal.fill(error)
+            return refusal.reason
+    return ""
+
+
+@pytest.mark.parametrize("path, most", [("/grpc.health.v1.Health/Check", 1024), ("/ipam.v1.IPAM/GetStatus", 8192),
+                                        ("/ipam.v1.IPAM/ListClaims", 8192)])
+def test_request_may_be_as_large_as_its_method_needs_and_no_larger(daemon, path, most):
+    """Fields of a newer client count: they are passed over, not refused."""
+    def unknown(size):
+        return b"\xa2\x06" + bytes([size - 4 & 127 | 128, size - 4 >> 7]) + bytes(size - 4)
+
+    assert len(unknown(most)) == most
+    assert ask(daemon, path, unknown(most)) == ""
+    assert ask(daemon, path, unknown(most + 1)) == "MESSAGE_TOO_LARGE"
+    daemon.ipam().GetStatus(pb.GetStatusRequest())
+
+
+def test_request_has_no_more_fields_than_a_pool_needs(daemon):
+    path, field = "/ipam.v1.IPAM/ApplyPool", b"\xa0\x06\0"
+    assert ask(daemon, path, field * 70_000) == "INVALID_REQUEST", "it has no pool"
+    assert ask(daemon, path, field * 70_001) == "LIMIT_EXCEEDED"
+
+
+def test_message_of_a_stream_that_stays_half_sent_is_answered_and_others_stay(daemons):
+    daemon = daemons().start("--stall-timeout", "1")
+    peer, info = Peer(daemon), "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    peer.send(HELLO + request(1, path=info) + frame(DATA, 0, 1, message(b"x", size=100)) +
+              request(3, path=info) + frame(DATA, 0, 3, message(b"\x3a\0")))
+    peer.read_frames(lambda it: it[2] == 1 and it[0] == HEADERS and it[1] & END_STREAM)
+    peer.send(frame(DATA, END_STREAM, 3, message(b"\x3a\0")))
+    frames = peer.read_frames(lambda it: it[2] == 3 and it[0] == HEADERS and it[1] & END_STREAM)
+    assert any(it[2] == 3 and it[0] == DATA and it[3] for it in frames)
+    peer.close()
 
 
 def test_call_that_was_put_off_goes_to_the_disk_at_once(daemons):
@@ -399,12 +443,95 @@ def test_claims_of_a_kind_up_to_the_limit_and_no_more(daemons):
         ipam.Allocate(allocate("c", "p"))
 
 
+def test_claims_of_all_owners_up_to_the_total_and_no_more(daemons):
+    daemon = daemons().start("--max-claims-total", "3")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/24", reuse_delay_seconds=3600))
+    for n in range(3):
+        ipam.Allocate(allocate("x", "p", kind=f"Fresh{n}"))
+    ipam.Release(release("x", kind="Fresh0"))
+    for more in ({}, {"enqueue": True}, {"dry_run": True}):
+        with refused("LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED") as found:
+            ipam.Allocate(allocate("x", "p", kind="Fresh3", **more))
+        assert "there are 3 claims, waiting and cooling ones included" in found.message and "--max-claims-total" in found.message
+    assert address(ipam.Allocate(allocate("x", "p", kind="Fresh0"))) == "10.0.0.1/32"
+
+
+# ---- Cooling
+
+
+def test_an_owner_that_moves_through_a_pool_leaves_it_to_the_others(ipam):
+    ipam.ApplyPool(pool("p", "10.0.0.0/28", reuse_delay_seconds=3600))
+    ipam.Allocate(allocate("web", "p"))
+    for n in range(2, 15):
+        ipam.Allocate(allocate("web", "p", address=f"10.0.0.{n}", replace=True))
+    ipam.Release(release("web"))
+    assert ipam.GetPool(pb.GetPoolRequest(name="p")).pool.counts.cooling == 4
+    assert [address(ipam.Allocate(allocate(f"other-{n}", "p"))) for n in range(10)] == [f"10.0.0.{n}/32" for n in range(1, 11)]
+
+
+def test_cooling_up_to_the_limit_and_one_more_ends_the_oldest_for_good(daemons):
+    daemon = daemons().start("--max-cooling", "2")
+    ipam = daemon.ipam()
+    ipam.ApplyPool(pool("p", "10.0.0.0/28", reuse_delay_seconds=3600))
+    for n in (1, 2, 3):
+        ipam.Allocate(allocate("web", "p", address=f"10.0.0.{n}", replace=True))
+    cooling = pb.ListClaimsRequest(state=pb.COOLING)
+    assert sorted(claim.address for claim in ipam.ListClaims(cooling).claims) == ["10.0.0.1/32", "10.0.0.2/32"]
+    ipam.Release(release("web"))
+    kept = ["10.0.0.2/32", "10.0.0.3/32"]
+    assert sorted(claim.address for claim in ipam.ListClaims(cooling).claims) == kept
+    assert "10.0.0.1/32 stopped cooling early" in daemon.ipamc("get", "changes", check=True).stdout.splitlines()[-1]
+    daemon.kill9()
+    assert sorted(claim.address for claim in daemon.start("--max-cooling", "2").ipam().ListClaims(cooling).claims) == kept
+
+
 @pytest.mark.parametrize("value", ["ProxyVIP", "=1", "ProxyVIP=", "ProxyVIP=x", "ProxyVIP=-1"])
 def test_claim_limit_that_cant_be_read_is_an_error_at_start(daemons, value):
     daemon = daemons()
     daemon.start("--max-claims", value, ready=False)
     assert daemon.wait() == 2
     daemon.wait_log("write a kind of owner and a number, such as ProxyVIP=1000")
+
+
+def test_claims_without_a_pool_lie_where_the_option_says(daemons):
+    daemon = daemons().start("--manual-addresses", "10.7.0.0/24,10.8.0.1-10.8.0.4", "--manual-addresses", "2001:db8::/64")
+    ipam = daemon.ipam()
+    for name, wanted in (("a", "10.7.0.0"), ("b", "10.7.0.255"), ("c", "10.8.0.4"), ("d", "2001:db8::1")):
+        ipam.Allocate(allocate(name, address=wanted))
+    for wanted in ("10.6.255.255", "10.8.0.0", "10.8.0.5", "2001:db8:0:1::"):
+        with refused("ADDRESS_NOT_PERMITTED", "FAILED_PRECONDITION") as found:
+            ipam.Allocate(allocate("x", address=wanted, enqueue=True))
+        assert "10.7.0.0-10.7.0.255, 10.8.0.1-10.8.0.4, 2001:db8::-2001:db8::ffff:ffff:ffff:ffff" in found.message
+    ipam.ApplyPool(pool("p", "10.0.0.0/24"))
+    ipam.Allocate(allocate("pooled", "p", address="10.0.0.9"))
+    daemon.kill9()
+    ipam = daemon.start("--manual-addresses", "none").ipam()
+    assert address(ipam.Allocate(allocate("a", address="10.7.0.0"))) == "10.7.0.0/32", "what is there stays"
+    with refused("ADDRESS_NOT_PERMITTED") as found:
+        ipam.Allocate(allocate("e", address="10.7.0.1"))
+    assert "may lie nowhere; name a pool" in found.message
+    done = daemon.ipamc("explain", "allocate", "-", "e", "--address", "10.7.0.1")
+    assert "permitted (ipv4)" in done.stdout and found.message in done.stdout
+
+
+@pytest.mark.parametrize("values, why", [
+    (["10.0.0.1/24"], "has host bits set: write 10.0.0.0/24"), (["10.0.0.0/24,"], "a range in it is empty"),
+    (["all"], "is not an address"), (["none", "10.0.0.0/24"], "ranges are given as well"),
+    ([",".join(f"10.0.{n}.0/24" for n in range(65))], "more than 64 ranges"), (["1" * 200], "a range in it is too long")])
+def test_manual_addresses_that_cant_be_read_are_an_error_at_start(daemons, values, why):
+    daemon = daemons()
+    daemon.start(*(word for value in values for word in ("--manual-addresses", value)), ready=False)
+    assert daemon.wait() == 2
+    daemon.wait_log("--manual-addresses.*" + why)
+
+
+def test_as_many_ranges_of_manual_addresses_as_there_may_be(daemons):
+    daemon = daemons().start("--manual-addresses", ",".join(f"10.0.{n}.0/24" for n in range(64)))
+    daemon.ipam().Allocate(allocate("a", address="10.0.63.9"))
+    with refused("ADDRESS_NOT_PERMITTED") as found:
+        daemon.ipam().Allocate(allocate("b", address="10.0.64.0"))
+    assert "10.0.0.0-10.0.0.255, " in found.message and ", …, where" in found.message
 
 
 def test_names_up_to_the_limit_and_no_longer(daemons):

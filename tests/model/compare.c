@@ -81,6 +81,7 @@ static void compare_claim(struct world *world, const struct claim_view *view, co
     } else {
         EXPECT(world, !record->cooling, "a claim that does not cool keeps a delay");
     }
+    expect_number(world, "user", record->has_user ? (int64_t)record->user : -1, claim->user);
     expect_number(world, "dual", record->dual, claim->dual);
     if (claim->state != CLAIM_RELEASED)
         expect_text(world, "requested", record->requested, expected_request(claim, text));
@@ -153,12 +154,17 @@ void compare_pool(struct world *world, const struct pool_view *view, const struc
     const struct model_pool *expected = &model->pools[pool];
     struct model_counts ipv4 = model_count(model, pool, IPAM_IPV4);
     struct model_counts ipv6 = model_count(model, pool, IPAM_IPV6), total = sum(&ipv4, &ipv6);
+    bool warns;
 
     expect_text(world, "pool name", view->record.name, model_pool_names[pool]);
     expect_number(world, "pool state", view->record.state, expected->state);
     expect_text(world, "pool's reason", ipam_reason_name(view->record.reason), ipam_reason_name(expected->reason));
-    EXPECT(world, (view->record.message[0] != '\0') == (expected->state == POOL_REJECTED), "pool %s: message \"%s\"",
-           view->record.name, view->record.message);
+    warns = expected->has_spec && model_warns(&expected->spec);
+    EXPECT(world,
+           (view->record.message[0] != '\0') ==
+               (expected->state == POOL_REJECTED || (expected->state == POOL_READY && warns)),
+           "pool %s: message \"%s\"", view->record.name, view->record.message);
+    expect_number(world, "warnings", (int64_t)view->warnings.count, warns);
     expect_number(world, "pool id", (int64_t)view->record.id, (int64_t)expected->id);
     expect_number(world, "pool's revision", (int64_t)view->revision, (int64_t)expected->revision);
     expect_number(world, "pool created at", view->record.created_at.ns, expected->created_at);

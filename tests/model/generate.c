@@ -29,7 +29,9 @@ static struct entry make_cidr(struct world *world, enum ipam_family family, bool
     int base = family == IPAM_IPV4 ? 0 : MODEL_IPV4;
     int first = base + (int)world_random(world, (uint64_t)(total / size)) * size;
     int edge = family == IPAM_IPV4 && size > 2 && !whole ? 1 : 0;
-    struct entry entry = {.valid = true, .addresses = span(first + edge, first + size - 1 - edge)};
+    struct entry entry = {.valid = true,
+                          .addresses = span(first + edge, first + size - 1 - edge),
+                          .whole = span(first, first + size - 1)};
     char text[TEXT_BYTES];
 
     snprintf(entry.text, sizeof(entry.text), "%.40s/%d", model_address_text(first, false, text),
@@ -87,7 +89,7 @@ static enum ipam_family any_family(struct world *world)
 static struct entry home_cidr(int pool)
 {
     int first = (pool % 4) * 8;
-    struct entry entry = {.valid = true, .addresses = span(first + 1, first + 6)};
+    struct entry entry = {.valid = true, .addresses = span(first + 1, first + 6), .whole = span(first, first + 7)};
 
     snprintf(entry.text, sizeof(entry.text), "10.0.0.%d/29", first);
     return entry;
@@ -215,7 +217,7 @@ void generate_wish(struct world *world, enum ipam_family family, struct wish *re
         return;
     }
     if (world_chance(world, 2))
-        address = MODEL_IPV4 + MODEL_IPV6 + (family == IPAM_IPV6);
+        address = (world_chance(world, 50) ? MODEL_STRANGE : MODEL_SPECIAL) + (family == IPAM_IPV6);
     ret->address = address;
     model_address_text(address, world_chance(world, 30), ret->text);
 }
@@ -273,6 +275,22 @@ void generate_allocate(struct world *world, struct model_allocate *ret)
     generate_preferred(world, ret);
 }
 
+/* The address of a claim that cools, if there is one. */
+static void wish_what_cools(struct world *world, struct wish *ret)
+{
+    uint64_t first = world_random(world, MODEL_CLAIMS);
+
+    for (uint64_t i = 0; i < MODEL_CLAIMS; i++) {
+        const struct model_claim *claim = &world->model.claims[(first + i) % MODEL_CLAIMS];
+
+        if (!claim->exists || claim->state != CLAIM_COOLING)
+            continue;
+        ret->address = claim->address;
+        model_address_text(claim->address, false, ret->text);
+        return;
+    }
+}
+
 void generate_release(struct world *world, struct model_release *ret)
 {
     bool by_address = world_chance(world, 25);
@@ -286,4 +304,6 @@ void generate_release(struct world *world, struct model_release *ret)
     no_wish(&ret->address);
     if (by_address && !world_chance(world, 2))
         generate_wish(world, any_family(world), &ret->address);
+    if (by_address && ret->end_cooling)
+        wish_what_cools(world, &ret->address);
 }

@@ -14,10 +14,13 @@
 #define MODEL_ENTRIES 3
 #define MODEL_CLAIMS  96 /* one per address and two waiting per owner always fit */
 
-/* The universe: 10.0.0.0/27, 2001:db8::/124, and one address of each family that no pool ever names. */
+/* The universe: 10.0.0.0/27, 2001:db8::/124, one address of each family that no pool ever names, and one of each that is no
+ * virtual IP. IPv4 and IPv6 take turns in these. */
 #define MODEL_IPV4      32
 #define MODEL_IPV6      16
-#define MODEL_ADDRESSES (MODEL_IPV4 + MODEL_IPV6 + 2)
+#define MODEL_STRANGE   (MODEL_IPV4 + MODEL_IPV6)
+#define MODEL_SPECIAL   (MODEL_STRANGE + 2)
+#define MODEL_ADDRESSES (MODEL_SPECIAL + 2)
 
 #define NOWHERE    (-1) /* no address, or a text that is none */
 #define MANUAL     (-1) /* no pool */
@@ -31,6 +34,7 @@ typedef uint64_t address_set; /* bit i: address i of the universe */
 struct entry {
     char text[64];
     address_set addresses; /* of a cidr: the usable ones */
+    address_set whole;     /* of a cidr of more than two IPv4 addresses: with the first and the last */
     bool valid;
 };
 
@@ -73,6 +77,7 @@ struct model_claim {
     bool exists;
     uint64_t id, revision;
     int owner, uid;
+    uint32_t user; /* who made it */
     enum ipam_family family;
     enum claim_state state;
     int pool, address;
@@ -102,7 +107,10 @@ struct model {
     uint64_t revision;
     int64_t now, elapsed;
     int boot;                                   /* of the machine, which one */
-    struct engine_limits limits;                /* of the call under way */
+    struct engine_limits limits;                /* of the call under way … */
+    struct engine_scope scope;                  /* … and for whom it may act */
+    uint32_t user;                              /* who makes it */
+    address_set permitted;                      /* by the limits, to claims without a pool */
     bool pool_changed;                          /* since the rejected ones were last retried */
     struct model_change changes[MODEL_CHANGES]; /* of the call under way; the caller empties it */
     size_t n_changes;
@@ -178,9 +186,15 @@ void model_record_claim(struct model *model, struct model_claim *claim, enum cla
 
 address_set model_usable(const struct model_spec *spec);
 address_set model_excluded(const struct model_spec *spec); /* all that the spec's excluded lines name */
+address_set model_ranges(const struct model_spec *spec);   /* all that its other lines name, usable or not */
+bool model_warns(const struct model_spec *spec);           /* an excluded line has nothing to do with the others */
 bool model_pool_contains(const struct model *model, int pool, int address);
 int model_pool_at(const struct model *model, int address); /* MANUAL: none */
 void model_give_back(struct model *model, struct model_claim *claim);
+void model_end_oldest(struct model *model, int owner); /* what the owner has cooling beyond the limit */
+bool model_cools(const struct model *model, int address);
+bool model_may_act(const struct model *model, int owner,
+                   int uid); /* the caller, for the owner by its uid and its claims' */
 
 /* What is asked for on behalf of an owner, by family - 1. */
 struct demand {

@@ -22,6 +22,8 @@ static unsigned int asked_families(const struct model *model, const struct model
     if (set || args->pool == MANUAL || !model->pools[args->pool].exists || !model->pools[args->pool].has_spec)
         return set ? set : FAMILY_SET_IPV4;
     usable = model_usable(&model->pools[args->pool].spec);
+    if (!usable)
+        usable = model_ranges(&model->pools[args->pool].spec);
     if (usable && !(usable & model_family_addresses(IPAM_IPV4)))
         return FAMILY_SET_IPV6;
     return FAMILY_SET_IPV4;
@@ -191,16 +193,9 @@ static bool may_wait(const struct demand *demand, const struct standing *standin
     return may;
 }
 
-static bool counts(const struct model_claim *claim, const char *kind)
+static uint64_t kind_max(const struct model *model, const char *kind)
 {
-    return claim->exists && claim->state != CLAIM_COOLING && !strcmp(model_owners[claim->owner].kind, kind);
-}
-
-/* Would the owner's kind have more claims than it may? */
-static bool over_limit(struct model *model, const struct demand *demand)
-{
-    const char *kind = model_owners[demand->owner].kind;
-    uint64_t max = UINT64_MAX, count = 0, more = 0;
+    uint64_t max = UINT64_MAX;
 
     for (size_t i = model->limits.n_claims; i-- > 0;) {
         const struct claim_limit *limit = &model->limits.claims[i];
@@ -208,12 +203,49 @@ static bool over_limit(struct model *model, const struct demand *demand)
         if (!strcmp(limit->kind, kind) || (max == UINT64_MAX && !strcmp(limit->kind, "*")))
             max = limit->max;
     }
-    for (int i = 0; i < MODEL_CLAIMS; i++)
-        count += counts(&model->claims[i], kind);
+    return max;
+}
+
+static bool passes(uint64_t count, uint64_t more, uint64_t max)
+{
+    return max && max != UINT64_MAX && count + more > max;
+}
+
+/* Would the owner's kind, the user or all have more claims than they may? chosen: what would be granted, NULL: nothing. */
+static bool over_limit(struct model *model, const struct demand *demand, const int *chosen)
+{
+    const char *kind = model_owners[demand->owner].kind;
+    uint64_t max = kind_max(model, kind), of_kind = 0, of_user = 0, all = 0, more = 0;
+
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        const struct model_claim *claim = &model->claims[i];
+
+        all += claim->exists;
+        of_kind += claim->exists && !strcmp(model_owners[claim->owner].kind, kind);
+        of_user += claim->exists && claim->user == model->user;
+    }
     for (int i = 0; i < 2; i++)
         more += demand->wanted[i] && !model_find(model, demand->owner, families[i], CLAIM_BOUND) &&
-                !model_find(model, demand->owner, families[i], CLAIM_WAITING);
-    return more && max != UINT64_MAX && count + more > max;
+                !model_find(model, demand->owner, families[i], CLAIM_WAITING) &&
+                !(chosen && model_cools(model, chosen[i]));
+    return more && ((!max || passes(of_kind, more, max)) || passes(of_user, more, model->limits.user_claims_max) ||
+                    passes(all, more, model->limits.claims_max));
+}
+
+/* Does it ask, without a pool, for an address that no such claim may have now? What waits for it may go on. */
+static bool not_permitted(struct model *model, const struct demand *demand)
+{
+    bool refused = false;
+
+    for (int i = 0; i < 2; i++) {
+        struct model_claim *waiting = model_find(model, demand->owner, families[i], CLAIM_WAITING);
+        int address = demand->wish[i].address;
+
+        if (demand->pool == MANUAL && demand->wanted[i] && model_family(address) == families[i] &&
+            !(waiting && waiting->pool == MANUAL && waiting->wish.address == address))
+            refused |= !(model->permitted & ONE_ADDRESS(address));
+    }
+    return refused;
 }
 
 static bool nothing_wanted(const struct demand *demand)
@@ -230,8 +262,10 @@ static enum ipam_reason carry_out(struct model *model, const struct model_alloca
 
     if (reason && !(args->enqueue && may_wait(demand, standing)))
         return reason;
-    if (reason == IPAM_REASON_INVALID_ADDRESS && over_limit(model, demand))
+    if (reason == IPAM_REASON_INVALID_ADDRESS && over_limit(model, demand, NULL))
         return IPAM_REASON_LIMIT_EXCEEDED;
+    if (reason == IPAM_REASON_INVALID_ADDRESS && not_permitted(model, demand))
+        return IPAM_REASON_ADDRESS_NOT_PERMITTED;
     same = reason && waits_for(model, demand);
     if (!same && !nothing_wanted(demand))
         part(model, demand);
@@ -264,11 +298,16 @@ static enum ipam_reason allocate(struct model *model, const struct model_allocat
             if (standing.other[i])
                 model_give_back(model, standing.other[i]);
         }
-        if (over_limit(model, &demand))
-            return IPAM_REASON_LIMIT_EXCEEDED;
         reason = nothing_wanted(&demand) ? IPAM_REASON_NONE : model_decide(model, &demand, chosen);
+        if (over_limit(model, &demand, reason ? NULL : chosen))
+            return IPAM_REASON_LIMIT_EXCEEDED;
+        if (not_permitted(model, &demand))
+            return IPAM_REASON_ADDRESS_NOT_PERMITTED;
     }
-    return carry_out(model, args, &standing, &demand, reason, chosen);
+    reason = carry_out(model, args, &standing, &demand, reason, chosen);
+    if (!reason && (standing.other[0] || standing.other[1]))
+        model_end_oldest(model, args->owner);
+    return reason;
 }
 
 void model_allocate(struct model *model, const struct model_allocate *args, struct model_answer *ret)
@@ -278,6 +317,8 @@ void model_allocate(struct model *model, const struct model_allocate *args, stru
 
     *ret = (struct model_answer){0};
     ret->refused = read_request(model, args, &asked);
+    if (!ret->refused && !model_may_act(model, args->owner, args->uid))
+        ret->refused = IPAM_REASON_PERMISSION_DENIED;
     if (!ret->refused)
         ret->refused = allocate(model, args, &asked);
     if (ret->refused) {
@@ -315,14 +356,31 @@ static bool released_by(const struct model_claim *claim, const struct model_rele
     return !args->address.text[0] || address == args->address.address;
 }
 
-static enum ipam_reason release_refused(const struct model_release *args)
+/* Whose claims a release is about: of an address alone, its holder; MODEL_OWNERS: nobody. */
+static int owner_of_release(const struct model *model, const struct model_release *args)
 {
+    enum claim_state state = args->end_cooling ? CLAIM_COOLING : CLAIM_BOUND;
+    int owner = args->owner;
+
+    for (int i = 0; i < MODEL_CLAIMS && args->owner == MODEL_OWNERS; i++)
+        if (model->claims[i].exists && model->claims[i].state == state &&
+            model->claims[i].address == args->address.address)
+            owner = model->claims[i].owner;
+    return owner;
+}
+
+static enum ipam_reason release_refused(const struct model *model, const struct model_release *args)
+{
+    int owner = owner_of_release(model, args);
+
     if (args->families > FAMILY_SET_DUAL || (args->owner == MODEL_OWNERS && !args->address.text[0]))
         return IPAM_REASON_INVALID_REQUEST;
     if (args->end_cooling && !args->address.text[0])
         return IPAM_REASON_INVALID_REQUEST;
     if (args->address.text[0] && args->address.address == NOWHERE)
         return IPAM_REASON_INVALID_ADDRESS;
+    if (owner != MODEL_OWNERS && !model_may_act(model, owner, 0))
+        return IPAM_REASON_PERMISSION_DENIED;
     return IPAM_REASON_NONE;
 }
 
@@ -340,9 +398,10 @@ static void end_cooling(struct model *model, const struct model_release *args, s
 void model_release(struct model *model, const struct model_release *args, struct model_answer *ret)
 {
     struct demand staying = {.owner = args->owner, .wanted = {false, false}};
-    bool parted = false;
+    bool parted = false, cools = false;
+    int owner = owner_of_release(model, args);
 
-    *ret = (struct model_answer){.refused = release_refused(args)};
+    *ret = (struct model_answer){.refused = release_refused(model, args)};
     if (ret->refused)
         return;
     if (args->end_cooling) {
@@ -357,10 +416,13 @@ void model_release(struct model *model, const struct model_release *args, struct
                 continue;
             parted |= claim->state == CLAIM_WAITING;
             model_give_back(model, claim);
+            cools |= claim->state == CLAIM_COOLING;
             ret->claims[ret->count++] = *claim;
         }
     }
     if (parted)
         part(model, &staying);
+    if (cools)
+        model_end_oldest(model, owner);
     model_settle(model);
 }

@@ -14,6 +14,7 @@ void model_record_claim(struct model *model, struct model_claim *claim, enum cla
     if (!claim->id) {
         claim->id = claim->revision;
         claim->created_at = model->now;
+        claim->user = model->user;
     }
     claim->state = state;
     claim->exists = state != CLAIM_RELEASED;
@@ -88,6 +89,74 @@ void model_give_back(struct model *model, struct model_claim *claim)
     model_record_claim(model, claim, delay ? CLAIM_COOLING : CLAIM_RELEASED);
 }
 
+/* The owner's cooling claim of the family that was released first; *ret_count: how many there are. */
+static struct model_claim *first_cooling(struct model *model, int owner, enum ipam_family family, uint64_t *ret_count)
+{
+    struct model_claim *first = NULL;
+
+    *ret_count = 0;
+    for (int i = 0; i < MODEL_CLAIMS; i++) {
+        struct model_claim *claim = &model->claims[i];
+
+        if (!claim->exists || claim->state != CLAIM_COOLING || claim->owner != owner || claim->family != family)
+            continue;
+        ++*ret_count;
+        if (!first || claim->revision < first->revision)
+            first = claim;
+    }
+    return first;
+}
+
+void model_end_oldest(struct model *model, int owner)
+{
+    for (int i = 0; i < 2 && model->limits.cooling_max; i++) {
+        uint64_t count;
+        struct model_claim *first = first_cooling(model, owner, families[i], &count);
+
+        for (; count > model->limits.cooling_max; first = first_cooling(model, owner, families[i], &count))
+            model_give_back(model, first);
+    }
+}
+
+bool model_cools(const struct model *model, int address)
+{
+    const struct model_claim *holder = holder_of(model, address);
+
+    return holder && holder->state == CLAIM_COOLING;
+}
+
+/* ---- Who may ---- */
+
+static bool has(const struct string_list *list, const char *text)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < list->count; i++)
+        found |= !strcmp(list->items[i], text);
+    return found;
+}
+
+static bool allowed(const struct engine_scope *scope, int owner, int uid)
+{
+    const char *kind = model_owners[owner].kind;
+    bool object = uid && has(&scope->objects, kind), any = false;
+
+    for (int i = 0; i < 32; i++)
+        if (scope->member >> i & 1)
+            any |= scope->groups[i].count ? has(&scope->groups[i], kind) : !object;
+    return any;
+}
+
+bool model_may_act(const struct model *model, int owner, int uid)
+{
+    bool may = !model->scope.groups || allowed(&model->scope, owner, uid);
+
+    for (int i = 0; i < MODEL_CLAIMS && may && model->scope.groups; i++)
+        if (model->claims[i].exists && model->claims[i].owner == owner)
+            may = allowed(&model->scope, owner, model->claims[i].uid);
+    return may;
+}
+
 /* ---- Decisions ---- */
 
 static enum ipam_reason address_refused(const struct model *model, int owner, int address)
@@ -101,9 +170,32 @@ static enum ipam_reason address_refused(const struct model *model, int owner, in
     return IPAM_REASON_NONE;
 }
 
+/* Does a pool keep the address to itself? In its ranges, but not for anybody, and no other pool's to give. */
+static enum ipam_reason kept(const struct model *model, int address)
+{
+    if (model_pool_at(model, address) != MANUAL)
+        return IPAM_REASON_NONE;
+    for (int i = 0; i < MODEL_POOLS; i++) {
+        const struct model_pool *pool = &model->pools[i];
+
+        if (pool->exists && pool->has_spec && (model_ranges(&pool->spec) & ONE_ADDRESS(address)))
+            return model_excluded(&pool->spec) & ONE_ADDRESS(address) ? IPAM_REASON_ADDRESS_EXCLUDED
+                                                                      : IPAM_REASON_ADDRESS_RESERVED;
+    }
+    return IPAM_REASON_NONE;
+}
+
 static enum ipam_reason certain_refused(const struct model *model, const struct demand *demand, int address)
 {
-    if (demand->pool != MANUAL) {
+    enum ipam_reason reason;
+
+    if (address >= MODEL_SPECIAL)
+        return IPAM_REASON_ADDRESS_RESERVED;
+    if (demand->pool == MANUAL) {
+        reason = kept(model, address);
+        if (reason)
+            return reason;
+    } else {
         if (model_excluded(&model->pools[demand->pool].spec) & ONE_ADDRESS(address))
             return IPAM_REASON_ADDRESS_EXCLUDED;
         if (!model_pool_contains(model, demand->pool, address))

@@ -15,7 +15,7 @@ const struct owner_ref model_owners[MODEL_OWNERS + 1] = {
 
 enum ipam_family model_family(int address)
 {
-    bool ipv4 = address < MODEL_IPV4 || address == MODEL_IPV4 + MODEL_IPV6;
+    bool ipv4 = address < MODEL_IPV4 || (address >= MODEL_STRANGE && address % 2 == MODEL_STRANGE % 2);
 
     if (address == NOWHERE)
         return IPAM_FAMILY_NONE;
@@ -30,10 +30,12 @@ const char *model_address_text(int address, bool cidr, char text[TEXT_BYTES])
         snprintf(text, TEXT_BYTES, "10.0.0.%d%s", address, suffix);
     else if (address == MODEL_IPV4)
         snprintf(text, TEXT_BYTES, "2001:db8::%s", suffix);
-    else if (address < MODEL_IPV4 + MODEL_IPV6)
+    else if (address < MODEL_STRANGE)
         snprintf(text, TEXT_BYTES, "2001:db8::%x%s", (unsigned int)(address - MODEL_IPV4), suffix);
-    else
+    else if (address < MODEL_SPECIAL)
         snprintf(text, TEXT_BYTES, "%s%s", model_family(address) == IPAM_IPV4 ? "192.0.2.1" : "2001:db8:ff::1", suffix);
+    else
+        snprintf(text, TEXT_BYTES, "%s%s", model_family(address) == IPAM_IPV4 ? "127.0.0.1" : "ff02::1", suffix);
     return text;
 }
 
@@ -98,6 +100,24 @@ static address_set spec_ranges(const struct model_spec *spec)
 address_set model_excluded(const struct model_spec *spec)
 {
     return entries_addresses(&spec->excluded);
+}
+
+address_set model_ranges(const struct model_spec *spec)
+{
+    address_set set = 0;
+
+    for (size_t i = 0; i < spec->cidrs.count; i++)
+        set |= spec->cidrs.items[i].whole;
+    return set | entries_addresses(&spec->addresses);
+}
+
+bool model_warns(const struct model_spec *spec)
+{
+    bool warns = false;
+
+    for (size_t i = 0; i < spec->excluded.count; i++)
+        warns |= !(spec->excluded.items[i].addresses & model_ranges(spec));
+    return warns;
 }
 
 address_set model_usable(const struct model_spec *spec)

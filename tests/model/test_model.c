@@ -11,6 +11,7 @@
 
 #include "large.h"
 #include "persist.h"
+#include "ranges.h"
 #include "world.h"
 
 /* MODEL_OPS sets how many operations a run makes. Each run has seeds of its own and prints them; MODEL_SEED=N lives through
@@ -230,15 +231,17 @@ static void live(uint64_t seed, bool fixed, bool verbose, struct coverage *cover
 static void expect_covered(const struct coverage *coverage)
 {
     static const enum ipam_reason only_refused[] = {
-        IPAM_REASON_LIMIT_EXCEEDED,  IPAM_REASON_INVALID_POOL_SPEC, IPAM_REASON_POOL_OVERLAP,
-        IPAM_REASON_POOL_IN_USE,     IPAM_REASON_CLAIM_EXISTS,      IPAM_REASON_INVALID_OWNER,
-        IPAM_REASON_INVALID_REQUEST, IPAM_REASON_STALE_GENERATION,
+        IPAM_REASON_LIMIT_EXCEEDED,        IPAM_REASON_INVALID_POOL_SPEC, IPAM_REASON_POOL_OVERLAP,
+        IPAM_REASON_POOL_IN_USE,           IPAM_REASON_CLAIM_EXISTS,      IPAM_REASON_INVALID_OWNER,
+        IPAM_REASON_INVALID_REQUEST,       IPAM_REASON_STALE_GENERATION,  IPAM_REASON_PERMISSION_DENIED,
+        IPAM_REASON_ADDRESS_NOT_PERMITTED,
     };
     static const enum ipam_reason waited[] = {
         IPAM_REASON_POOL_NOT_FOUND,     IPAM_REASON_POOL_DRAINING,    IPAM_REASON_POOL_REJECTED,
         IPAM_REASON_POOL_PAUSED,        IPAM_REASON_POOL_EXHAUSTED,   IPAM_REASON_AUTO_ASSIGN_DISABLED,
         IPAM_REASON_FAMILY_NOT_IN_POOL, IPAM_REASON_INVALID_ADDRESS,  IPAM_REASON_ADDRESS_NOT_IN_POOL,
         IPAM_REASON_ADDRESS_IN_USE,     IPAM_REASON_ADDRESS_EXCLUDED, IPAM_REASON_ADDRESS_COOLING,
+        IPAM_REASON_ADDRESS_RESERVED,
     };
 
     for (size_t i = 0; i < sizeof(only_refused) / sizeof(only_refused[0]); i++) {
@@ -292,11 +295,24 @@ static void lowest_free_address_of_a_large_pool_is_given(void **state)
     large_done(&large);
 }
 
+/* Ranges of more addresses than a CIDR serves, which lie over and in each other. */
+static void ranges_mean_what_they_mean_address_by_address(void **state)
+{
+    uint64_t seed = number_from_environment("MODEL_SEED", (uint64_t)time(NULL) * 1000000);
+    uint64_t rounds = number_from_environment("MODEL_OPS", OPS_DEFAULT) / 2000 + 1;
+
+    (void)state;
+    printf("ranges: seeds from %llu on\n", (unsigned long long)seed);
+    for (uint64_t i = 0; i < rounds; i++)
+        assert_int_equal(ranges_compare(seed + i), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engine_and_model_agree_after_every_step),
         cmocka_unit_test(lowest_free_address_of_a_large_pool_is_given),
+        cmocka_unit_test(ranges_mean_what_they_mean_address_by_address),
     };
 
     signal(SIGABRT, print_world);

@@ -329,13 +329,70 @@ static void check_held(struct world *world, bool edit)
     }
 }
 
+static struct ipam_addr address_of(int address)
+{
+    struct ipam_addr addr;
+    char text[TEXT_BYTES];
+
+    ipam_addr_parse(model_address_text(address, false, text), &addr, NULL);
+    return addr;
+}
+
+/* Mostly everywhere; else nowhere, or in up to two ranges. */
+static void any_manual(struct world *world)
+{
+    world->n_manual = 0;
+    world->manual_bounded = world_chance(world, 15);
+    for (int i = 0; world->manual_bounded && i < 2; i++) {
+        int first = (int)world_random(world, MODEL_STRANGE - 8), last = first + (int)world_random(world, 8);
+
+        if (model_family(first) == model_family(last) && world_chance(world, 70))
+            world->manual[world->n_manual++] = (struct ipam_range){address_of(first), address_of(last)};
+    }
+}
+
+static address_set permitted(const struct world *world)
+{
+    address_set set = 0;
+
+    for (int i = 0; i < MODEL_ADDRESSES; i++) {
+        struct ipam_addr address = address_of(i);
+
+        if (!world->manual_bounded)
+            set |= ONE_ADDRESS(i);
+        for (size_t k = 0; k < world->n_manual; k++) {
+            if (ipam_range_contains(&world->manual[k], &address))
+                set |= ONE_ADDRESS(i);
+        }
+    }
+    return set;
+}
+
 /* Limits come with each call, so those of one call may be below what an earlier one left. */
 static struct engine_limits any_limits(struct world *world)
 {
     world->limits[0] = (struct claim_limit){"*", world_random(world, 5)};
     world->limits[1] = (struct claim_limit){"ProxyVIP", world_random(world, 7)};
+    any_manual(world);
     return (struct engine_limits){.claims = world->limits,
-                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3)};
+                                  .n_claims = world_chance(world, 80) ? 0 : world_random(world, 3),
+                                  .claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 12),
+                                  .user_claims_max = world_chance(world, 90) ? 0 : 1 + world_random(world, 6),
+                                  .cooling_max = world_chance(world, 40) ? 0 : 1 + world_random(world, 3),
+                                  .manual_bounded = world->manual_bounded,
+                                  .manual = world->manual,
+                                  .n_manual = world->n_manual,
+                                  .manual_text = "some ranges"};
+}
+
+static struct engine_scope any_scope(struct world *world)
+{
+    static const char *const named[] = {"ProxyVIP", "Node"};
+    static const struct string_list groups[] = {{NULL, 0}, {named, 1}, {named + 1, 1}};
+
+    if (world_chance(world, 85))
+        return (struct engine_scope){.groups = NULL};
+    return (struct engine_scope){.groups = groups, .member = (uint32_t)world_random(world, 8), .objects = {named, 1}};
 }
 
 /* Both ways, by a little or by years. */
@@ -383,10 +440,11 @@ static struct engine_ctx context_of(struct world *world)
     return (struct engine_ctx){.now = wall_now(world),
                                .elapsed = {world->elapsed - back},
                                .max_ends = world_chance(world, 50) ? 0 : 1 + world_random(world, 3),
-                               .actor = {1000, "model", "Test"},
+                               .actor = {(uint32_t)world_random(world, 3), "model", "Test"},
                                .arena = &world->arena,
                                .changes = &world->changes,
-                               .limits = any_limits(world)};
+                               .limits = any_limits(world),
+                               .scope = any_scope(world)};
 }
 
 static void cover(struct world *world)
@@ -423,6 +481,9 @@ void world_step(struct world *world)
     }
     turn.model->n_changes = 0;
     turn.model->limits = turn.ctx.limits;
+    turn.model->scope = turn.ctx.scope;
+    turn.model->user = turn.ctx.actor.uid;
+    turn.model->permitted = permitted(world);
     model_time(turn.model, turn.ctx.now.ns, turn.ctx.elapsed.ns, turn.ctx.max_ends);
     world->by_itself = turn.model->n_changes;
     operation->run(world, &turn);

@@ -27,11 +27,14 @@ struct world {
     struct changes changes;       /* of the operation under way */
     struct changes history;       /* since the beginning */
     struct claim_limit limits[2]; /* of the operation under way */
-    size_t by_itself;             /* so many changes at the start of `changes` were asked for by nobody: time passed */
-    int64_t elapsed;              /* since boot; the wall clock goes as it likes */
-    int64_t offset;               /* of the wall clock */
-    struct engine_clock clock;    /* of the engine's start */
-    bool may_go_back;             /* elapsed time, without asking for more than engine.h promises */
+    struct ipam_range manual[2];  /* the same: where claims without a pool may lie */
+    size_t n_manual;
+    bool manual_bounded;
+    size_t by_itself;          /* so many changes at the start of `changes` were asked for by nobody: time passed */
+    int64_t elapsed;           /* since boot; the wall clock goes as it likes */
+    int64_t offset;            /* of the wall clock */
+    struct engine_clock clock; /* of the engine's start */
+    bool may_go_back;          /* elapsed time, without asking for more than engine.h promises */
     char log[WORLD_LOG][1500];
     struct ipam_addr held[MODEL_OWNERS][2]; /* acknowledged addresses by owner and family */
 };

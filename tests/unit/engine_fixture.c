@@ -9,7 +9,7 @@ static const uint8_t hash_key[16] = "engine unit test";
 int engine_setup(void **state)
 {
     (void)state;
-    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000, .elapsed = 1000};
+    fx = (struct fixture){.engine = engine_new(hash_key), .seconds = 1700000000, .elapsed = 1000, .user = 1000};
     fx.clock = (struct engine_clock){{fx.seconds * 1000000000}, {fx.elapsed * 1000000000}, "the first boot"};
     engine_set_clock(fx.engine, &fx.clock);
     arena_init(&fx.arena);
@@ -134,6 +134,14 @@ int engine_teardown(void **state)
     return 0;
 }
 
+void fx_rebuild(void)
+{
+    struct engine *rebuilt = engine_of_history();
+
+    engine_free(fx.engine);
+    fx.engine = rebuilt;
+}
+
 /* ---- Calls ---- */
 
 static struct engine_ctx context(void)
@@ -142,10 +150,11 @@ static struct engine_ctx context(void)
         .now = {fx.seconds * 1000000000},
         .elapsed = {fx.elapsed * 1000000000},
         .max_ends = fx.max_ends,
-        .actor = {1000, "test", "Test"},
+        .actor = {fx.user, "test", "Test"},
         .arena = &fx.arena,
         .changes = &fx.changes,
         .limits = fx.limits,
+        .scope = fx.scope,
     };
 }
 

@@ -23,8 +23,10 @@ struct fixture {
     int64_t seconds;        /* the time, by the wall clock */
     int64_t elapsed;        /* seconds since boot */
     size_t max_ends;
+    uint32_t user;             /* who calls */
     struct engine_clock clock; /* of the start; a boot of its own */
     struct engine_limits limits;
+    struct engine_scope scope;
     struct ipam_error error;
     struct apply_pool_result applied;
     struct delete_pool_result deleted;
@@ -35,6 +37,7 @@ extern struct fixture fx;
 
 int engine_setup(void **state);
 int engine_teardown(void **state); /* replays the history, and the last record of each object */
+void fx_rebuild(void);             /* the engine goes, and another one is made of the history */
 
 #define LIST(...)                                                                                             \
     {                                                                                                         \

@@ -9,6 +9,8 @@
 
 #include <ipam/addr.h>
 
+#include "special.h"
+
 #define ROUNDS 20000
 
 /* ---- Fixture ---- */
@@ -388,6 +390,68 @@ static void prefixes_have_the_usable_addresses_of_the_table(void **state)
     }
 }
 
+static void hosts_of_a_prefix_are_not_cut(void **state)
+{
+    static const char *const table[][2] = {
+        {"10.0.0.0/8", "10.0.0.1-10.255.255.254"},
+        {"10.0.0.0/31", "10.0.0.0-10.0.0.1"},
+        {"10.0.0.7/32", "10.0.0.7"},
+        {"0.0.0.0/0", "0.0.0.1-255.255.255.254"},
+        {"2001:db8::/64", "2001:db8::-2001:db8::ffff:ffff:ffff:ffff"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct ipam_cidr cidr = cidr_of(table[i][0]);
+        struct ipam_range hosts = ipam_cidr_hosts(&cidr);
+        char text[IPAM_RANGE_TEXT_MAX];
+
+        assert_string_equal(ipam_range_format(&hosts, text), table[i][1]);
+    }
+}
+
+static void special_ranges_read_as_they_are_written(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SPECIAL_RANGES; i++) {
+        const struct special_range *row = &special_ranges[i];
+        struct ipam_addr first = addr_make(row->family, row->span.first), last = addr_make(row->family, row->span.last);
+        struct ipam_range range;
+
+        assert_ptr_equal(special_range_find(&first), row);
+        assert_ptr_equal(special_range_find(&last), row);
+        if (i > 0 && special_ranges[i - 1].family == row->family)
+            assert_true(special_ranges[i - 1].span.last < row->span.first);
+        if (ipam_exclusion_parse(row->text, &range, NULL) < 0)
+            continue; /* IPv4-mapped, which no text may name */
+        assert_true(ipam_addr_equal(&range.first, &first));
+        /* 255.255.255.255 has a row of its own. */
+        assert_true(addr_number(&range.last) - row->span.last <= (strcmp(row->text, "240.0.0.0/4") == 0));
+    }
+}
+
+/* The page shows the table. */
+static void special_ranges_are_those_of_the_documentation(void **state)
+{
+    char line[512], all[16384] = "";
+    FILE *page = fopen(TEST_DOCS "/operations.md", "r");
+
+    (void)state;
+    assert_non_null(page);
+    while (fgets(line, sizeof(line), page))
+        if (strncmp(line, "| `", 3) == 0 && strlen(all) + strlen(line) < sizeof(all))
+            strcat(all, line);
+    fclose(page);
+    for (size_t i = 0; i < SPECIAL_RANGES; i++) {
+        const struct special_range *row = &special_ranges[i];
+
+        snprintf(line, sizeof(line), "| `%s` | %s | %s | %s |\n", row->text, row->what, row->source,
+                 row->refused ? "refused" : "warned of");
+        if (!strstr(all, line))
+            fail_msg("docs/operations.md lacks the line %s", line);
+    }
+}
+
 /* Every length of both families: the range has 2^bits addresses, its ends differ in the host bits
  * alone. */
 static void every_prefix_length_round_trips(void **state)
@@ -479,6 +543,9 @@ int main(void)
         cmocka_unit_test(random_text_is_read_as_libc_reads_it_or_refused),
         cmocka_unit_test(overlong_text_is_quoted_cut_and_printable),
         cmocka_unit_test(prefixes_have_the_usable_addresses_of_the_table),
+        cmocka_unit_test(hosts_of_a_prefix_are_not_cut),
+        cmocka_unit_test(special_ranges_read_as_they_are_written),
+        cmocka_unit_test(special_ranges_are_those_of_the_documentation),
         cmocka_unit_test(every_prefix_length_round_trips),
         cmocka_unit_test(ranges_round_trip),
         cmocka_unit_test(addition_carries_into_the_upper_half),

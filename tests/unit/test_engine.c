@@ -45,6 +45,79 @@ static void larger_cidr_serves_its_first_65536_and_says_so(void **state)
     expect_refused(allocate("past", "sized", .address = "10.1.0.1"), ADDRESS_NOT_IN_POOL, "10.1.0.1");
 }
 
+#define apply_excluding(pool, cidr, ...) \
+    apply(pool, .spec = {.cidrs = LIST(cidr), .excluded = LIST(__VA_ARGS__), .auto_assign = true})
+
+static void limit_counts_what_is_left_after_exclusions(void **state)
+{
+    (void)state;
+    assert_int_equal(apply_excluding("a", "10.0.0.0/8", "10.0.0.0/16"), 0);
+    assert_int_equal(pool_of("a").total.capacity, 65536);
+    assert_int_equal(pool_of("a").total.excluded, 65535); /* 10.0.0.0 is the network address */
+    assert_int_equal(pool_of("a").clipped.count, 1);
+    assert_int_equal(allocate("first", "a"), 0);
+    expect_address("first", "10.1.0.0");
+    assert_int_equal(allocate("last", "a", .address = "10.1.255.255"), 0);
+    expect_refused(allocate("past", "a", .address = "10.2.0.0"), ADDRESS_NOT_IN_POOL,
+                   "10.2.0.0 lies past the first 65536 usable addresses of 10.0.0.0/8, so a does not give it");
+    assert_int_equal(apply_excluding("six", "fd00:9::/64", "fd00:9::/112"), 0);
+    assert_int_equal(pool_of("six").ipv6.capacity, 65536);
+    assert_int_equal(allocate("six", "six"), 0);
+    expect_address("six", "fd00:9::1:0");
+}
+
+/* A hole after each address served, and no hole at all. */
+static void limit_counts_across_many_exclusions(void **state)
+{
+    char(*texts)[24] = calloc(30000, sizeof(*texts));
+    const char **excluded = calloc(30000, sizeof(*excluded));
+
+    (void)state;
+    for (unsigned int i = 0; i < 30000; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "10.%u.%u.%u", i / 32768, i / 128 % 256, i % 128 * 2);
+        excluded[i] = texts[i];
+    }
+    assert_int_equal(
+        apply("a", .spec = {.cidrs = LIST("10.0.0.0/8"), .excluded = {excluded, 30000}, .auto_assign = true}), 0);
+    assert_int_equal(pool_of("a").total.capacity, 65536);
+    assert_int_equal(pool_of("a").total.excluded, 29999);
+    assert_int_equal(allocate("first", "a"), 0);
+    expect_address("first", "10.0.0.1");
+    assert_int_equal(allocate("last", "a", .address = "10.1.117.47"), 0); /* 65,536 + 29,999 after the first */
+    expect_refused(allocate("past", "a", .address = "10.1.117.48"), ADDRESS_NOT_IN_POOL, "past the first 65536");
+    free(texts);
+    free(excluded);
+}
+
+static void entries_that_overlap_are_clipped_each_and_count_once(void **state)
+{
+    (void)state;
+    /* The /15 has two addresses more than its first 65,536 and the /16 have between them. */
+    assert_int_equal(apply_cidr("a", "10.0.0.0/15", "10.1.0.0/16"), 0);
+    assert_int_equal(pool_of("a").total.capacity, 65536 + 65534);
+    assert_int_equal(pool_of("a").clipped.count, 0);
+    assert_string_equal(pool_of("a").record.message, "");
+    assert_int_equal(apply_cidr("a", "10.0.0.0/14", "10.0.0.0/14", "10.1.0.0/16"), 0);
+    assert_int_equal(pool_of("a").total.capacity, 65536 + 65534);
+    assert_int_equal(pool_of("a").clipped.count, 2);
+}
+
+static void counts_of_excluded_fit_and_saturate(void **state)
+{
+    (void)state;
+    assert_int_equal(apply_excluding("half", "2001:db8::/64", "2001:db8::/65"), 0);
+    assert_true(pool_of("half").ipv6.excluded == UINT64_C(1) << 63);
+    assert_true(pool_of("half").total.excluded == UINT64_C(1) << 63);
+    assert_int_equal(pool_of("half").total.capacity, 65536);
+    assert_int_equal(apply("all", .spec = {.cidrs = LIST("::/0", "10.0.0.0/24"), .excluded = LIST("::/0", "10.0.0.1")}),
+                     0);
+    assert_true(pool_of("all").ipv6.excluded == UINT64_MAX);
+    assert_true(pool_of("all").total.excluded == UINT64_MAX);
+    assert_int_equal(pool_of("all").ipv4.excluded, 1);
+    assert_int_equal(pool_of("all").total.capacity, 253);
+    assert_int_equal(pool_of("all").clipped.count, 0);
+}
+
 static void range_of_addresses_is_clipped_as_a_cidr(void **state)
 {
     (void)state;
@@ -86,6 +159,75 @@ static void pool_that_excludes_everything_has_none(void **state)
         apply("a", .spec = {.cidrs = LIST("10.0.0.0/29"), .excluded = LIST("0.0.0.0/0"), .auto_assign = true}), 0);
     assert_int_equal(pool_of("a").total.capacity, 0);
     expect_refused(allocate("web", "a"), FAMILY_NOT_IN_POOL, "family not in pool: a has no ipv4 addresses");
+}
+
+/* ---- Tests: warnings, and addresses that are no virtual IP ---- */
+
+static void exclusion_that_lies_in_no_range_is_warned_of(void **state)
+{
+    (void)state;
+    assert_int_equal(apply_excluding("a", "10.0.0.0/24", "10.0.1.1", "10.0.0.1", "10.0.0.255"), 0);
+    assert_string_equal(pool_of("a").record.message,
+                        "Exclusion 10.0.1.1 lies in no range of the pool; correct it or take it out");
+    assert_int_equal(fx.applied.pool.warnings.count, 1);
+    assert_int_equal(apply_excluding("a", "10.0.0.0/8", "192.0.2.0/24", "2001:db8::1", "10.9.0.0/16"), 0);
+    assert_string_equal(pool_of("a").record.message,
+                        "10.0.0.0/8 serves its first 65536 usable addresses only; split it to use more. Exclusions "
+                        "192.0.2.0/24 and 1 more lie in no range of the pool; correct them or take them out");
+    assert_int_equal(pool_of("a").warnings.count, 2);
+    assert_int_equal(apply_excluding("a", "10.0.0.0/24", "0.0.0.0/0"), 0);
+    assert_string_equal(pool_of("a").record.message, "");
+}
+
+static void pool_of_addresses_that_are_no_virtual_ip_is_refused(void **state)
+{
+    static const char *const cidrs[] = {
+        "0.0.0.0/8",          "127.0.0.0/24", "224.0.0.0/4", "239.1.1.1/32", "::/128",
+        "255.255.255.255/32", "::1/128",      "::/127",      "ff02::1/128",  "ff00::/8"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cidrs) / sizeof(*cidrs); i++)
+        expect_refused(apply_cidr("a", cidrs[i]), INVALID_POOL_SPEC, "can be a virtual IP");
+    expect_refused(
+        apply_cidr("a", "10.0.0.0/24", "127.0.0.0/24"), INVALID_POOL_SPEC,
+        "a: no address of 127.0.0.0/24 can be a virtual IP: 127.0.0.0/8 is loopback (RFC 1122); write another");
+    expect_refused(apply("a", .spec = {.addresses = LIST("127.0.0.5")}), INVALID_POOL_SPEC, "no address of 127.0.0.5");
+    assert_int_equal(apply_recorded("a", "127.0.0.0/24"), 0);
+    assert_int_equal(pool_of("a").record.state, POOL_REJECTED);
+    make_pool("b", "10.0.0.0/24"); /* rejected pools are retried */
+    assert_int_equal(pool_of("a").record.state, POOL_REJECTED);
+}
+
+static void range_that_contains_such_addresses_leaves_them_out(void **state)
+{
+    (void)state;
+    assert_int_equal(apply_cidr("a", "0.0.0.0/0"), 0);
+    assert_int_equal(pool_of("a").total.capacity, 65536);
+    assert_int_equal(allocate("web", "a"), 0);
+    expect_address("web", "1.0.0.0");
+    assert_non_null(strstr(pool_of("a").record.message,
+                           "Addresses that can't be virtual IPs are left out: 0.0.0.0/8 (\"this network\", RFC 791)"));
+    expect_refused(allocate("lo", "a", .address = "127.0.0.1"), ADDRESS_RESERVED, "127.0.0.0/8 is loopback");
+    assert_int_equal(apply_cidr("six", "::/64"), 0);
+    assert_int_equal(allocate("six", "six"), 0);
+    expect_address("six", "::2");
+    assert_int_equal(apply("edge", .spec = {.addresses = LIST("126.255.255.254-127.0.0.1")}), 0);
+    assert_int_equal(pool_of("edge").total.capacity, 2);
+    assert_int_equal(apply_excluding("edge", "126.0.0.0/7", "126.0.0.0-127.255.255.253", "127.0.0.0/8"), 0);
+    assert_int_equal(pool_of("edge").total.capacity, 0);
+}
+
+static void addresses_that_not_everybody_accepts_are_served_with_a_warning(void **state)
+{
+    static const char *const cidrs[] = {"169.254.9.0/24", "fe80::/120", "240.0.0.0/24"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cidrs) / sizeof(*cidrs); i++) {
+        make_pool("a", cidrs[i]);
+        assert_true(pool_of("a").total.capacity >= 254);
+        assert_non_null(strstr(pool_of("a").record.message, "Hosts and routers may not accept addresses of "));
+        assert_int_equal(allocate("web", "a", .replace = true, .families = i == 1 ? FAMILY_SET_IPV6 : 0), 0);
+    }
 }
 
 /* ---- Tests: refusals ---- */
@@ -283,6 +425,103 @@ static void two_rejected_pools_can_free_each_other(void **state)
     assert_int_equal(pool_of("b").record.state, POOL_READY);
 }
 
+/* ---- Tests: what earlier rules let be ---- */
+
+/* A history by the rules of 0.1.0: `older` had 10.1.0.0 alone, so that `younger` did not meet it. */
+static void make_old_history(void)
+{
+    assert_int_equal(apply("older", .spec = {.addresses = LIST("10.1.0.0"), .auto_assign = true}), 0);
+    make_pool("younger", "10.1.0.0/24");
+    assert_int_equal(allocate("web", "older"), 0);
+    assert_int_equal(allocate("api", "younger"), 0);
+    assert_int_equal(allocate("waits", "older", .enqueue = true), 0);
+    for (size_t i = 0; i < 2; i++) { /* once more, so that the older one comes last of the two */
+        assert_int_equal(apply("younger", .spec = {.cidrs = LIST("10.1.0.0/24"), .paused = true}), 0);
+        assert_int_equal(apply("older", .spec = {.addresses = LIST("10.1.0.0"), .auto_assign = true, .generation = 1}),
+                         0);
+    }
+}
+
+static struct engine *replay_old(bool backwards)
+{
+    static const uint8_t key[16] = "engine unit test";
+    const struct string_list cidrs = LIST("10.0.0.0/8"), excluded = LIST("10.0.0.0/16");
+    struct engine *engine = engine_new(key);
+
+    for (size_t i = 0; i < fx.changes.count; i++) {
+        struct change change = fx.changes.items[i];
+
+        /* The last record of each alone, the other pool first. */
+        if (backwards && change.kind == CHANGE_POOL && (i < 2 || i + 2 < fx.changes.count))
+            change = fx.changes.items[fx.changes.count - 1 - (i + 1) % 2];
+        if (change.kind == CHANGE_POOL && !strcmp(change.pool.name, "older")) {
+            change.pool.spec.addresses.count = 0;
+            change.pool.spec.cidrs = cidrs;
+            change.pool.spec.excluded = excluded;
+        }
+        if (engine_replay(engine, &change, &fx.error) < 0)
+            fail_msg("%s", fx.error.message);
+    }
+    return engine;
+}
+
+static void settle(struct engine *engine)
+{
+    struct engine_ctx ctx = {.now = {fx.seconds * 1000000000}, .arena = &fx.arena, .changes = &fx.changes};
+    struct delete_pool_args dry = {.name = "younger", .dry_run = true};
+    struct delete_pool_result result;
+    char *before = dump_of(engine), *after;
+    size_t count = fx.changes.count;
+
+    assert_int_equal(engine_delete_pool(engine, &ctx, &dry, &result, &fx.error), 0);
+    after = dump_of(engine);
+    assert_string_equal(after, before); /* a dry run settles nothing */
+    engine_expire(engine, &ctx);
+    engine_check(engine);
+    assert_int_equal(fx.changes.count, count + 3);
+    engine_expire(engine, &ctx);
+    assert_int_equal(fx.changes.count, count + 3);
+    fx.changes.count = count; /* they are not the fixture's engine's */
+    free(before);
+    free(after);
+}
+
+static void pools_that_meet_by_todays_rules_are_settled_in_any_order_of_replay(void **state)
+{
+    struct engine *forwards, *backwards;
+    struct pool_view view;
+    struct claim_views claims;
+    char *a, *b;
+
+    (void)state;
+    make_old_history();
+    forwards = replay_old(false);
+    backwards = replay_old(true);
+    a = dump_of(forwards);
+    b = dump_of(backwards);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    settle(forwards);
+    settle(backwards);
+    assert_int_equal(engine_pool_get(forwards, "younger", &fx.arena, &view, &fx.error), 0);
+    assert_int_equal(view.record.state, POOL_REJECTED);
+    assert_string_equal(view.record.message,
+                        "pool overlaps: younger and older both have 10.1.0.1-10.1.0.254; take it out of one of them");
+    assert_int_equal(view.claims, 1);
+    assert_int_equal(engine_claims_of(forwards, "ProxyVIP", "api", &fx.arena, &claims, &fx.error), 0);
+    assert_string_equal(claim_text(&claims.items[0]), "10.1.0.1");
+    assert_int_equal(engine_claims_of(forwards, "ProxyVIP", "waits", &fx.arena, &claims, &fx.error), 0);
+    assert_string_equal(claim_text(&claims.items[0]), "10.1.0.2"); /* free in the older one: nobody holds it */
+    a = dump_of(forwards);
+    b = dump_of(backwards);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    engine_free(forwards);
+    engine_free(backwards);
+}
+
 /* ---- Tests: deleting ---- */
 
 static void unused_pool_is_removed_at_once(void **state)
@@ -407,6 +646,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(capacities_are_those_of_the_reference_page),
         TEST(larger_cidr_serves_its_first_65536_and_says_so),
+        TEST(limit_counts_what_is_left_after_exclusions),
+        TEST(limit_counts_across_many_exclusions),
+        TEST(entries_that_overlap_are_clipped_each_and_count_once),
+        TEST(counts_of_excluded_fit_and_saturate),
+        TEST(exclusion_that_lies_in_no_range_is_warned_of),
+        TEST(pool_of_addresses_that_are_no_virtual_ip_is_refused),
+        TEST(range_that_contains_such_addresses_leaves_them_out),
+        TEST(addresses_that_not_everybody_accepts_are_served_with_a_warning),
         TEST(range_of_addresses_is_clipped_as_a_cidr),
         TEST(mixed_pool_counts_cidrs_and_addresses_once),
         TEST(excluded_addresses_are_never_given),
@@ -423,6 +670,7 @@ int main(void)
         TEST(rejected_pool_is_retried_when_another_goes),
         TEST(rejected_edit_leaves_the_last_good_spec_in_force),
         TEST(two_rejected_pools_can_free_each_other),
+        TEST(pools_that_meet_by_todays_rules_are_settled_in_any_order_of_replay),
         TEST(unused_pool_is_removed_at_once),
         TEST(used_pool_drains_and_goes_with_its_last_claim),
         TEST(delete_with_another_uid_deletes_nothing),

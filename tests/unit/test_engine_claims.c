@@ -532,7 +532,7 @@ static void claims_of_a_kind_go_up_to_the_limit(void **state)
     assert_int_equal(allocate("c", "p"), 0);
 }
 
-static void claims_that_wait_count_and_those_that_cool_do_not(void **state)
+static void claims_that_wait_and_those_that_cool_count(void **state)
 {
     static const struct claim_limit limits[] = {{"ProxyVIP", 2}};
 
@@ -544,6 +544,9 @@ static void claims_that_wait_count_and_those_that_cool_do_not(void **state)
     expect_refused(allocate("b", "p", .enqueue = true), LIMIT_EXCEEDED, "have 2 claims");
     assert_int_equal(allocate("waits", "p", .enqueue = true, .address = "10.0.0.1"), 0); /* it is counted already */
     assert_int_equal(release("a"), 0);
+    expect_refused(allocate("b", "p", .enqueue = true), LIMIT_EXCEEDED, "have 2 claims"); /* one waits, one cools */
+    fx_wait(60);
+    expect_address("waits", "10.0.0.1");
     assert_int_equal(allocate("b", "p", .enqueue = true), 0);
 }
 
@@ -591,6 +594,150 @@ static void new_names_go_up_to_the_limit(void **state)
     assert_int_equal(allocate("there-before", "there-before"), 0); /* what is there stays, whatever it is called */
 }
 
+/* ---- Tests: claims without a pool, and messages ---- */
+
+#define manual(owner, at, ...) allocate(owner, "", .address = (at), __VA_ARGS__)
+
+static void manual_claim_gets_no_address_that_a_pool_keeps(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"),
+                                         .excluded = LIST("10.0.0.1", "10.0.0.128/25", "192.0.2.1"),
+                                         .auto_assign = true}),
+                     0);
+    expect_refused(manual("gateway", "10.0.0.1"), ADDRESS_EXCLUDED, "address excluded: a excludes 10.0.0.1");
+    expect_refused(manual("network", "10.0.0.0"), ADDRESS_RESERVED,
+                   "10.0.0.0 is the network address of 10.0.0.0/24 in pool a");
+    assert_int_equal(manual("inside", "10.0.0.2"), 0);
+    assert_int_equal(manual("outside", "192.0.2.1"), 0); /* excluded, but none of the pool's */
+    make_pool("b", "10.0.0.192/26");                     /* whose the excluded ones are */
+    assert_int_equal(manual("of-b", "10.0.0.193"), 0);
+    expect_refused(manual("broadcast", "10.0.0.255"), ADDRESS_EXCLUDED, "10.0.0.255");
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .excluded = LIST("10.0.0.192/26")}), 0);
+    assert_int_equal(manual("gateway", "10.0.0.1"), 0);
+    assert_int_equal(delete_pool("b"), 0);
+    assert_int_equal(delete_pool("a"), 0);
+    assert_int_equal(manual("network", "10.0.0.0"), 0);
+}
+
+static void manual_claim_that_is_there_stays(void **state)
+{
+    uint64_t revision;
+
+    (void)state;
+    assert_int_equal(manual("first", "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(manual("second", "10.0.0.1", .enqueue = true), 0);
+    assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_IN_USE);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24"), .excluded = LIST("10.0.0.1")}), 0);
+    revision = engine_revision(fx.engine);
+    assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_EXCLUDED);
+    assert_int_equal(manual("first", "10.0.0.1"), 0);
+    assert_int_equal(engine_revision(fx.engine), revision);
+    expect_address("first", "10.0.0.1");
+    assert_int_equal(release("first"), 0);
+    assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_EXCLUDED);
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24")}), 0);
+    expect_address("second", "10.0.0.1");
+    assert_int_equal(manual("third", "10.0.0.0", .enqueue = true), 0);
+    assert_int_equal(waits_for("third"), IPAM_REASON_ADDRESS_RESERVED);
+    assert_int_equal(delete_pool("a"), 0); /* of which only the old plan tells whom to wake */
+    expect_address("third", "10.0.0.0");
+}
+
+static void address_that_is_no_virtual_ip_is_refused(void **state)
+{
+    static const struct {
+        const char *address, *what;
+    } table[] = {
+        {"0.0.0.0", "0.0.0.0/8 is \"this network\" (RFC 791)"},
+        {"0.1.2.3", "0.0.0.0/8"},
+        {"127.0.0.1", "127.0.0.0/8 is loopback (RFC 1122)"},
+        {"224.0.0.1", "224.0.0.0/4 is multicast (RFC 5771)"},
+        {"239.255.255.255", "224.0.0.0/4"},
+        {"255.255.255.255", "limited broadcast (RFC 919)"},
+        {"::", ":: is the unspecified address (RFC 4291)"},
+        {"::1", "::1 is loopback (RFC 4291)"},
+        {"ff02::1", "ff00::/8 is multicast (RFC 4291)"},
+    };
+    static const char *const taken[] = {"1.0.0.0",         "126.255.255.255", "128.0.0.0",       "169.254.169.254",
+                                        "223.255.255.255", "240.0.0.0",       "255.255.255.254", "::2",
+                                        "fe80::1",         "feff::1"};
+    char name[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+        expect_refused(manual("web", table[i].address), ADDRESS_RESERVED, table[i].what);
+    expect_refused(manual("web", "::ffff:10.0.0.1"), INVALID_ADDRESS, "write 10.0.0.1");
+    for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++) {
+        snprintf(name, sizeof(name), "vip-%zu", i);
+        assert_int_equal(manual(name, taken[i]), 0);
+    }
+}
+
+static void manual_claims_lie_where_they_are_permitted(void **state)
+{
+    const struct ipam_range range = {{.family = IPAM_IPV4, .lo = 0x0a000000}, {.family = IPAM_IPV4, .lo = 0x0a0000ff}};
+    uint64_t revision;
+
+    (void)state;
+    make_pool("a", "10.9.0.0/24");
+    assert_int_equal(manual("old", "192.0.2.1"), 0);
+    assert_int_equal(manual("waits", "192.0.2.1", .enqueue = true), 0);
+    fx.limits = (struct engine_limits){
+        .manual_bounded = true, .manual = &range, .n_manual = 1, .manual_text = "10.0.0.0-10.0.0.255"};
+    expect_refused(manual("new", "192.0.2.2"), ADDRESS_NOT_PERMITTED,
+                   "192.0.2.2 is not in 10.0.0.0-10.0.0.255, where claims without a pool may lie");
+    expect_refused(manual("new", "2001:db8::1"), ADDRESS_NOT_PERMITTED, "2001:db8::1 is not in");
+    expect_refused(manual("new", "192.0.2.2", .enqueue = true), ADDRESS_NOT_PERMITTED, "192.0.2.2");
+    expect_refused(allocate("new", "", .families = FAMILY_SET_DUAL, .address = "10.0.0.0x",
+                            .ipv6_address = "2001:db8::1", .enqueue = true),
+                   ADDRESS_NOT_PERMITTED, "2001:db8::1");
+    expect_refused(manual("old", "192.0.2.2", .replace = true), ADDRESS_NOT_PERMITTED, "192.0.2.2");
+    expect_address("old", "192.0.2.1");
+    assert_int_equal(manual("new", "10.0.0.0"), 0);
+    assert_int_equal(manual("end", "10.0.0.255"), 0);
+    assert_int_equal(allocate("pooled", "a"), 0);
+    revision = engine_revision(fx.engine);
+    assert_int_equal(manual("old", "192.0.2.1"), 0); /* they are there */
+    assert_int_equal(manual("waits", "192.0.2.1", .enqueue = true), 0);
+    assert_int_equal(engine_revision(fx.engine), revision);
+    assert_int_equal(release("old"), 0);
+    expect_address("waits", "192.0.2.1");
+    fx.limits.n_manual = 0;
+    expect_refused(manual("none", "10.0.0.9"), ADDRESS_NOT_PERMITTED, "may lie nowhere; name a pool");
+}
+
+static void family_of_a_pool_without_addresses_is_that_of_its_ranges(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        apply("six", .spec = {.cidrs = LIST("2001:db8::/120"), .excluded = LIST("::/0"), .auto_assign = true}), 0);
+    expect_refused(allocate("web", "six"), FAMILY_NOT_IN_POOL, "six has no ipv6 addresses left, it excludes them all");
+    assert_int_equal(apply("both", .spec = {.cidrs = LIST("10.0.0.0/24", "2001:db8:1::/120"),
+                                            .excluded = LIST("10.0.0.0/24"),
+                                            .auto_assign = true}),
+                     0);
+    assert_int_equal(allocate("web", "both"), 0);
+    expect_address("web", "2001:db8:1::");
+    expect_refused(allocate("four", "both", .families = FAMILY_SET_IPV4), FAMILY_NOT_IN_POOL,
+                   "both has no ipv4 addresses");
+}
+
+static void refusal_says_why_an_address_is_not_the_pools(void **state)
+{
+    (void)state;
+    assert_int_equal(apply("a", .spec = {.cidrs = LIST("10.0.0.0/24", "10.16.0.0/12"), .addresses = LIST("10.0.0.0")}),
+                     0);
+    assert_int_equal(allocate("web", "a", .address = "10.0.0.0"), 0); /* the network address, but also an entry */
+    expect_refused(allocate("x", "a", .address = "10.0.0.255"), ADDRESS_NOT_IN_POOL,
+                   "10.0.0.255 is the broadcast address of 10.0.0.0/24, so a does not give it");
+    expect_refused(allocate("x", "a", .address = "10.16.0.0"), ADDRESS_NOT_IN_POOL,
+                   "10.16.0.0 is the network address of 10.16.0.0/12");
+    expect_refused(allocate("x", "a", .address = "10.17.0.1"), ADDRESS_NOT_IN_POOL,
+                   "10.17.0.1 lies past the first 65536 usable addresses of 10.16.0.0/12");
+    expect_refused(allocate("x", "a", .address = "10.1.0.1"), ADDRESS_NOT_IN_POOL, "10.1.0.1 does not lie in a;");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 
 int main(void)
@@ -626,10 +773,16 @@ int main(void)
         TEST(totals_count_by_state),
         TEST(dry_run_answers_what_the_call_would),
         TEST(claims_of_a_kind_go_up_to_the_limit),
-        TEST(claims_that_wait_count_and_those_that_cool_do_not),
+        TEST(claims_that_wait_and_those_that_cool_count),
         TEST(dual_counts_twice_and_replace_does_not),
         TEST(claims_over_a_lowered_limit_stay),
         TEST(new_names_go_up_to_the_limit),
+        TEST(manual_claim_gets_no_address_that_a_pool_keeps),
+        TEST(manual_claim_that_is_there_stays),
+        TEST(address_that_is_no_virtual_ip_is_refused),
+        TEST(manual_claims_lie_where_they_are_permitted),
+        TEST(family_of_a_pool_without_addresses_is_that_of_its_ranges),
+        TEST(refusal_says_why_an_address_is_not_the_pools),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

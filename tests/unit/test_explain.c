@@ -116,7 +116,7 @@ static void certain_address_takes_others(void **state)
 
     fixture->explain.address[0] = "10.0.0.1";
     assert_string_equal(steps(fixture), "owner request address/ipv4 claim/ipv4 pool draining rejected family/ipv4 "
-                                        "excluded/ipv4 in pool/ipv4 in use/ipv4 cooling/ipv4");
+                                        "reserved/ipv4 excluded/ipv4 in pool/ipv4 in use/ipv4 cooling/ipv4");
 }
 
 static void manual_address_asks_no_pool(void **state)
@@ -125,7 +125,8 @@ static void manual_address_asks_no_pool(void **state)
 
     fixture->explain.pool_name = "";
     fixture->explain.address[0] = "10.0.0.1";
-    assert_string_equal(steps(fixture), "owner request address/ipv4 claim/ipv4 in use/ipv4 cooling/ipv4");
+    assert_string_equal(steps(fixture), "owner request address/ipv4 claim/ipv4 permitted/ipv4 reserved/ipv4 kept/ipv4 "
+                                        "in use/ipv4 cooling/ipv4");
 }
 
 static void checks_after_the_one_that_failed_are_not_reached(void **state)
@@ -198,9 +199,27 @@ static void waiting_tells_its_place_and_enqueue_the_place_it_would_have(void **s
     assert_string_equal(json_string_value(json_object_get(fixture->json, "place")), "3");
 }
 
+static void address_kept_from_manual_claims_fails_where_ipamd_says_so(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->explain.pool_name = "";
+    fixture->explain.address[0] = "10.0.0.0";
+    refuse(fixture, IPAM_REASON_ADDRESS_NOT_PERMITTED, 0);
+    assert_string_equal(steps(fixture),
+                        "owner request address/ipv4 claim/ipv4 !permitted/ipv4 -reserved/ipv4 -kept/ipv4 "
+                        "-in use/ipv4 -cooling/ipv4");
+    refuse(fixture, IPAM_REASON_ADDRESS_RESERVED, 0);
+    assert_non_null(strstr(steps(fixture), " permitted/ipv4 !reserved/ipv4 -kept/ipv4"));
+    refuse(fixture, IPAM_REASON_ADDRESS_EXCLUDED, 0);
+    assert_non_null(strstr(steps(fixture), " reserved/ipv4 !kept/ipv4 -in use/ipv4"));
+}
+
 static void only_reasons_of_checks_are_explained(void **state)
 {
     (void)state;
+    assert_true(explain_knows(IPAM_REASON_ADDRESS_RESERVED));
+    assert_true(explain_knows(IPAM_REASON_ADDRESS_NOT_PERMITTED));
     assert_true(explain_knows(IPAM_REASON_ADDRESS_COOLING));
     assert_false(explain_knows(IPAM_REASON_NONE));
     assert_false(explain_knows(IPAM_REASON_PERMISSION_DENIED));
@@ -220,6 +239,7 @@ int main(void)
         TEST(what_is_held_already_is_not_decided_anew),
         TEST(preferred_address_that_is_had_spares_the_other_checks),
         TEST(waiting_tells_its_place_and_enqueue_the_place_it_would_have),
+        TEST(address_kept_from_manual_claims_fails_where_ipamd_says_so),
         TEST(only_reasons_of_checks_are_explained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,6 +234,26 @@ static void end_of_cooling_alone_tells_nothing(void **state)
     assert_int_equal(fixture->history.count, 0);
 }
 
+/* By a move past --max-cooling: the record tells until when it was to cool. */
+static void early_end_of_cooling_ends_no_tenure(void **state)
+{
+    struct fixture *fixture = *state;
+
+    bind(fixture, 10, 1, "a");
+    cool(fixture, 20, 1, "a", 10);
+    struct event *event = happen(fixture, 30, 1, "a", IPAM__V1__CLAIM_STATE__RELEASED, 10, "Allocate");
+    event->claim.cooling_until = &event->cooling;
+    assert_string_equal(
+        words(fixture, event),
+        "cooling of 10.0.0.1/32 ended before its time, which was 1970-01-01T00:00:00Z, last held by Manual/a");
+    fold(fixture, 0);
+    assert_int_equal(fixture->history.count, 1);
+    assert_tenure(fixture, 0, "a", 10, 20);
+    fixture->history = (struct history){.arena = &fixture->arena};
+    fold(fixture, 2);
+    assert_int_equal(fixture->history.count, 0);
+}
+
 static void present_holder_is_added_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -366,6 +386,7 @@ int main(void)
         TEST(waiting_holds_nothing),
         TEST(beginning_is_known_though_its_change_is_no_longer_kept),
         TEST(end_of_cooling_alone_tells_nothing),
+        TEST(early_end_of_cooling_ends_no_tenure),
         TEST(present_holder_is_added_once),
         TEST(revision_of_grant_counts_and_that_of_release_does_not),
         TEST(time_of_a_change_does_not_say_what_came_before_it),

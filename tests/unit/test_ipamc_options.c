@@ -118,6 +118,22 @@ static void files_are_gathered_in_order(void **state)
     assert_string_equal(fixture->options.files[2], "-");
 }
 
+#define HASH_TEXT "00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0eff"
+
+static void expected_heads_are_gathered_in_order(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(parse(fixture, "audit verify --expect 7:" HASH_TEXT " --expect=18446744073709551615:" HASH_TEXT),
+                     0);
+    assert_int_equal(fixture->options.n_expected, 2);
+    assert_int_equal(fixture->options.expected[0].revision, 7);
+    assert_true(fixture->options.expected[1].revision == UINT64_MAX);
+    assert_int_equal(fixture->options.expected[0].hash[1], 0x11);
+    assert_int_equal(fixture->options.expected[0].hash[9], 0x99);
+    assert_int_equal(fixture->options.expected[0].hash[31], 0xff);
+}
+
 static void choices_are_the_contracts_numbers(void **state)
 {
     struct fixture *fixture = *state;
@@ -134,6 +150,13 @@ static void wrong_options_are_refused(void **state)
     } rows[] = {
         {"apply --dry-rn", "unknown option --dry-rn; did you mean --dry-run?"},
         {"apply -x", "unknown option -x"},
+        {"audit verify --expect 7", "--expect 7: write a revision, a colon and 64 hexadecimal digits"},
+        {"audit verify --expect :" HASH_TEXT, "write a revision, a colon"},
+        {"audit verify --expect 7:" HASH_TEXT "0", "64 hexadecimal digits"},
+        {"audit verify --expect 7:0" HASH_TEXT, "64 hexadecimal digits"},
+        {"audit verify --expect 7:g" HASH_TEXT, "64 hexadecimal digits"},
+        {"audit verify --expect 7:0", "64 hexadecimal digits"},
+        {"audit verify --expect 18446744073709551616:" HASH_TEXT, "write a revision"},
         {"apply --dry-run=yes", "--dry-run takes no value"},
         {"apply --socket", "--socket needs a value: write --socket PATH"},
         {"apply --socket=", "--socket is empty"},
@@ -233,6 +256,7 @@ int main(void)
         ROW(options_stand_before_and_after_the_command),
         ROW(words_after_two_dashes_are_no_options),
         ROW(files_are_gathered_in_order),
+        ROW(expected_heads_are_gathered_in_order),
         ROW(choices_are_the_contracts_numbers),
         ROW(wrong_options_are_refused),
         ROW(format_counts_behind_an_error_and_the_first_error_is_told),

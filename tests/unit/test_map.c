@@ -233,6 +233,47 @@ static void clipped_range_says_so_and_draws_what_it_serves(void **state)
     assert_non_null(strstr(fixture->text, "clipped"));
 }
 
+/* What it serves lies behind what it excludes, however much that is. */
+static void exclusion_before_what_is_served_is_not_drawn_when_large(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_cidr(fixture, "10.0.0.0/8");
+    add_cidr(fixture, "2001:db8::/64");
+    exclude(fixture, "10.0.0.0-10.63.255.255");
+    exclude(fixture, "2001:db8::/65");
+    hold(fixture, "10.64.0.0/32");
+    hold(fixture, "2001:db8:0:0:8000::/128");
+    assert_non_null(strstr(draw(fixture), "10.0.0.0/8  65535 of 65536 free"));
+    assert_non_null(strstr(fixture->text, "2001:db8::/64  65535 of 65536 free"));
+    assert_non_null(strstr(fixture->text, "clipped"));
+    assert_int_equal(fixture->map.counts[MAP_HELD], 2);
+    assert_int_equal(fixture->map.counts[MAP_EXCLUDED], 0);
+}
+
+static void large_block_that_is_all_excluded_is_drawn_as_a_sample(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_cidr(fixture, "10.0.0.0/8");
+    exclude(fixture, "0.0.0.0/0");
+    assert_non_null(strstr(draw(fixture), "10.0.0.0/8  0 of 0 free"));
+    assert_int_equal(fixture->map.counts[MAP_EXCLUDED], 255);
+    assert_int_equal(fixture->map.counts[MAP_RESERVED], 1);
+}
+
+static void addresses_past_the_limit_are_drawn_only_if_another_entry_has_them(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add_cidr(fixture, "10.0.0.0/15");
+    add_cidr(fixture, "10.1.255.0/24");
+    make(fixture);
+    assert_int_equal(fixture->map.counts[MAP_FREE], 65536 + 254);
+    assert_true(fixture->map.blocks[0].clipped);
+    assert_false(fixture->map.blocks[1].clipped);
+}
+
 static void picture_fits_into_any_width(void **state)
 {
     static const size_t widths[] = {40, 60, 80, 120, 200};
@@ -335,6 +376,9 @@ int main(void)
         TEST(block_of_256_is_drawn_by_address_and_a_larger_one_shaded),
         TEST(shade_tells_none_some_and_all),
         TEST(clipped_range_says_so_and_draws_what_it_serves),
+        TEST(exclusion_before_what_is_served_is_not_drawn_when_large),
+        TEST(large_block_that_is_all_excluded_is_drawn_as_a_sample),
+        TEST(addresses_past_the_limit_are_drawn_only_if_another_entry_has_them),
         TEST(picture_fits_into_any_width),
         TEST(long_ipv6_labels_are_cut_where_they_do_not_fit),
         TEST(every_label_has_its_place),

@@ -44,7 +44,7 @@ static void defaults_are_those_that_help_prints(void **state)
     assert_string_equal(options.log_format, "text");
     assert_int_equal(options.socket_mode, 0660);
     assert_int_equal(options.max_message, 4 * 1024 * 1024);
-    assert_int_equal(options.history_limit, 0);
+    assert_int_equal(options.history_limit, 1000000);
     assert_false(options.check || options.help || options.version);
 
     char *text;
@@ -73,6 +73,33 @@ static void a_number_is_taken_at_its_bounds_and_refused_past_them(void **state)
     assert_refused("--max-streams", "-1", "from 1 to 65536");
     assert_refused("--max-streams", "12x", "from 1 to 65536");
     assert_refused("--max-streams", "", "from 1 to 65536");
+}
+
+static void limits_of_claims_are_taken_at_their_bounds_and_refused_past_them(void **state)
+{
+    static const struct {
+        const char *name, *most, *past;
+        size_t offset;
+        uint64_t by_default;
+    } rows[] = {
+        {"--max-claims-total", "1000000000", "1000000001", offsetof(struct options, max_claims_total), 2000000},
+        {"--max-user-claims", "1000000000", "1000000001", offsetof(struct options, max_user_claims), 65536},
+        {"--max-cooling", "1000000", "1000001", offsetof(struct options, max_cooling), 4},
+    };
+    (void)state;
+    struct options options;
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const uint64_t *field = (const uint64_t *)((const char *)&options + rows[i].offset);
+        assert_int_equal(parse(NULL, NULL, &options, &error), 0);
+        assert_int_equal(*field, rows[i].by_default);
+        assert_int_equal(parse(rows[i].name, "1", &options, &error), 0);
+        assert_int_equal(*field, 1);
+        assert_int_equal(parse(rows[i].name, rows[i].most, &options, &error), 0);
+        assert_int_equal(*field, strtoull(rows[i].most, NULL, 10));
+        assert_refused(rows[i].name, "0", "write a whole number from 1 to");
+        assert_refused(rows[i].name, rows[i].past, rows[i].name);
+    }
 }
 
 static void a_mode_is_octal(void **state)
@@ -144,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_those_that_help_prints),
         cmocka_unit_test(a_number_is_taken_at_its_bounds_and_refused_past_them),
+        cmocka_unit_test(limits_of_claims_are_taken_at_their_bounds_and_refused_past_them),
         cmocka_unit_test(a_mode_is_octal),
         cmocka_unit_test(a_choice_is_one_of_those_listed),
         cmocka_unit_test(a_list_is_taken_in_order_up_to_its_length),

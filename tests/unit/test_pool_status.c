@@ -237,6 +237,35 @@ static void paused_and_clipped_pools_say_so(void **state)
     json_decref(object);
 }
 
+static void addresses_behind_large_exclusions_are_listed(void **state)
+{
+    struct pool_parts parts;
+    give(*state, "web-vip", "", "p", "10.1.0.5/32");
+    give(*state, "other", "", "q", "10.2.0.0/32"); /* past what the pool has */
+    make_pool(&parts, "p", "10.0.0.0/8", 1, 65535);
+    parts.excluded[0] = (char *)(uintptr_t) "10.0.0.0/16";
+    parts.spec.excluded = parts.excluded;
+    parts.spec.n_excluded = 1;
+    json_t *object = written(*state, &parts);
+    const json_t *list = status_get(object, "status", "allocations");
+    assert_int_equal(json_array_size(list), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "address")), "10.1.0.5/32");
+    json_decref(object);
+}
+
+static void counts_fit_the_definition(void **state)
+{
+    static const uint64_t large[] = {INT64_MAX, UINT64_C(1) << 63, UINT64_MAX};
+    struct pool_parts parts;
+    make_pool(&parts, "p", "2001:db8::/64", 0, 65536);
+    for (size_t i = 0; i < sizeof(large) / sizeof(*large); i++) {
+        parts.counts.excluded = large[i];
+        json_t *object = written(*state, &parts);
+        assert_true(json_integer_value(status_get(object, "status", "excluded")) == INT64_MAX);
+        json_decref(object);
+    }
+}
+
 static void long_lists_are_cut_by_number_and_by_size(void **state)
 {
     struct pool_parts parts;
@@ -359,6 +388,8 @@ int main(void)
         TEST(draining_pool_is_terminating),
         TEST(orphans_are_named_and_not_listed),
         TEST(paused_and_clipped_pools_say_so),
+        TEST(addresses_behind_large_exclusions_are_listed),
+        TEST(counts_fit_the_definition),
         TEST(long_lists_are_cut_by_number_and_by_size),
         TEST(pool_of_an_earlier_object_or_a_removed_one_is_not_written),
         TEST(events_come_with_turns_only),

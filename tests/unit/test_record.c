@@ -146,7 +146,10 @@ static void random_claim(struct arena *arena, struct claim_record *claim)
         .cooling_until = random_time(),
         .cooling = below(2) ? random_cooling(arena) : NULL,
         .waiting_since = random_size(),
+        .has_user = below(2),
     };
+    if (claim->has_user)
+        claim->user = below(3) ? (uint32_t)random_size() : 0;
     if (claim->address.lo == 0x0ac80001)
         claim->address.lo += below(0x10000); /* text of every length */
 }
@@ -218,7 +221,7 @@ static void assert_claim_equal(const struct claim_record *a, const struct claim_
     assert_true(a->id == b->id && a->family == b->family && a->state == b->state && a->dual == b->dual &&
                 a->reason == b->reason && a->waiting_since == b->waiting_since);
     assert_true(a->created_at.ns == b->created_at.ns && a->allocated_at.ns == b->allocated_at.ns &&
-                a->cooling_until.ns == b->cooling_until.ns);
+                a->cooling_until.ns == b->cooling_until.ns && a->has_user == b->has_user && a->user == b->user);
     assert_cooling_equal(a->cooling, b->cooling);
 }
 

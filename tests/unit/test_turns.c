@@ -24,6 +24,7 @@ static const struct grpc_limits limits = {
 
 /* A client with its connection. */
 struct client {
+    struct rpc_party party;
     struct rpc_peer peer;
     struct grpc_endpoint *here, *there;
     size_t answers, late; /* OK; DEADLINE_EXCEEDED */
@@ -36,8 +37,8 @@ struct fixture {
     struct writer *writer;
     struct pipeline pipeline;
     struct rpc_server *server;
-    struct client heavy, light;
-    uint64_t now; /* ns */
+    struct client heavy, light, heavy_too; /* heavy_too: of the same party as heavy */
+    uint64_t now;                          /* ns */
 };
 
 static void wake(void *user)
@@ -79,11 +80,11 @@ static void on_status(struct grpc_call *call, const struct grpc_status *status, 
     client->late += status->code == IPAM_STATUS_DEADLINE_EXCEEDED;
 }
 
-static void client_init(struct fixture *f, struct client *client)
+static void client_init(struct fixture *f, struct client *client, struct rpc_party *party)
 {
     static const struct grpc_callbacks callbacks = {.on_status = on_status};
     struct actor actor = {.uid = 0, .command = "test", .method = ""};
-    rpc_peer_init(&client->peer, f->server, &actor, RPC_ROLE_ADMIN, limits.max_unread);
+    rpc_peer_init(&client->peer, f->server, party, &actor, RPC_ROLE_ADMIN, limits.max_unread);
     client->there = grpc_server_new(&limits, &rpc_callbacks, &client->peer);
     client->here = grpc_client_new(&limits, &callbacks, "test/1", client);
 }
@@ -148,8 +149,9 @@ static int setup(void **state)
                                      .request_timeout = 1500000};
     f->server = rpc_server_new(&rpc);
     claims_make(f);
-    client_init(f, &f->heavy);
-    client_init(f, &f->light);
+    client_init(f, &f->heavy, &f->heavy.party);
+    client_init(f, &f->light, &f->light.party);
+    client_init(f, &f->heavy_too, &f->heavy.party);
     *state = f;
     return 0;
 }
@@ -160,6 +162,7 @@ static int teardown(void **state)
     char command[128];
     client_done(&f->heavy);
     client_done(&f->light);
+    client_done(&f->heavy_too);
     f->writer = writer_free(f->writer);
     pipeline_done(&f->pipeline);
     rpc_server_free(f->server);
@@ -183,6 +186,16 @@ static bool bytes_move(struct grpc_endpoint *from, struct grpc_endpoint *to)
     assert_int_equal(grpc_endpoint_receive(to, data, size, NULL), 0);
     grpc_endpoint_sent(from, size);
     return true;
+}
+
+static void bytes_move_all_but(struct grpc_endpoint *from, struct grpc_endpoint *to, size_t less)
+{
+    const uint8_t *data;
+    size_t size;
+    assert_int_equal(grpc_endpoint_output(from, &data, &size, NULL), 0);
+    assert_true(size > less);
+    assert_int_equal(grpc_endpoint_receive(to, data, size - less, NULL), 0);
+    grpc_endpoint_sent(from, size - less);
 }
 
 /* As the process does it: what was put off is looked at again when all is sent. */
@@ -227,6 +240,7 @@ static void turn(struct fixture *f)
     rpc_server_turn(f->server);
     client_run(&f->heavy);
     client_run(&f->light);
+    client_run(&f->heavy_too);
 }
 
 /* ---- Tests ------------------------------------------------------------------------------------------------------- */
@@ -284,6 +298,24 @@ static void those_who_wait_take_turns(void **state)
         turn(f);
     }
     assert_int_equal(f->light.answers, 4);
+}
+
+/* Two connections of one user get no more than one of another does. */
+static void users_take_turns_whatever_connections_they_have(void **state)
+{
+    struct fixture *f = *state;
+    turn(f);
+    ask_for_pages(&f->heavy, 4);
+    ask_for_pages(&f->heavy_too, 4);
+    ask_for_pages(&f->light, 4);
+    for (size_t turns = 0; f->light.answers < 4 && turns < 20; turns++)
+        turn(f);
+    assert_int_equal(f->light.answers, 4);
+    assert_in_range(f->heavy.answers + f->heavy_too.answers, 4, 6);
+    assert_in_range(f->heavy_too.answers, 2, 3);
+    for (size_t turns = 0; turns < 20; turns++)
+        turn(f);
+    assert_int_equal(f->heavy.answers + f->heavy_too.answers, 8);
 }
 
 /* Whoever comes anew, too: else a client would only have to connect again. */
@@ -360,6 +392,30 @@ static void calls_end_when_their_deadline_has_passed(void **state)
     assert_int_equal(f->light.answers, 2); /* the little one, and the one that may wait for ever */
 }
 
+/* A stream may be open for ever, and a message of it may not stay half sent. */
+static void a_half_sent_message_of_a_stream_has_an_end(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const info = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    uint8_t message[500] = {0};
+    struct grpc_call *quiet = grpc_call_start(f->light.here, info, GRPC_NO_DEADLINE, NULL, 0, NULL);
+    client_run(&f->heavy);
+    grpc_call_send(grpc_call_start(f->heavy.here, info, GRPC_NO_DEADLINE, NULL, 0, NULL), message, sizeof message,
+                   false);
+    bytes_move_all_but(f->heavy.here, f->heavy.there, 100);
+    for (int i = 0; i < 4; i++) {
+        grpc_call_send(quiet, (const uint8_t *)"\x3a", 2, false); /* list_services: "" */
+        client_run(&f->light);
+        f->now += 1500000;
+        rpc_server_expire(f->server);
+        while (bytes_move(f->heavy.there, f->heavy.here))
+            continue;
+        assert_int_equal(f->heavy.late, i >= 1);
+    }
+    assert_int_equal(f->light.late, 0);
+    assert_int_equal(grpc_endpoint_calls(f->light.there), 1);
+}
+
 static void a_connection_that_goes_waits_no_longer(void **state)
 {
     struct fixture *f = *state;
@@ -377,9 +433,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_answers_are_made_one_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(those_who_ask_for_little_are_served_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(those_who_wait_take_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(users_take_turns_whatever_connections_they_have, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_answer_is_not_made_while_others_are_served, setup, teardown),
         cmocka_unit_test_setup_teardown(no_more_large_answers_are_made_for_one_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_end_when_their_deadline_has_passed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_half_sent_message_of_a_stream_has_an_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_goes_waits_no_longer, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

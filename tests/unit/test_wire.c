@@ -18,7 +18,7 @@ static int check_name(const char *name, size_t size, struct ipam_error *error)
     uint8_t bytes[64] = {0x0a, (uint8_t)(size + 2), 0x12, (uint8_t)size};
     assert_in_range(size, 0, 60);
     memcpy(bytes + 4, name, size);
-    return wire_check_strings(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
+    return wire_check(&ipam__v1__allocate_request__descriptor, bytes, size + 4, error);
 }
 
 /* ---- Tests ------------------------------------------------------------------------------------------------------- */
@@ -68,9 +68,33 @@ static void bytes_that_are_no_message_are_left_to_the_unpacking(void **state)
     static const char *const junk[] = {"\x0a", "\x0a\xff", "\xff\xff\xff", "\x0b", "\x0a\x05\x12\x7f", "\x80"};
     struct ipam_error error;
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
-        assert_int_equal(wire_check_strings(&ipam__v1__allocate_request__descriptor, (const uint8_t *)junk[i],
-                                            strlen(junk[i]), &error),
-                         0);
+        assert_int_equal(
+            wire_check(&ipam__v1__allocate_request__descriptor, (const uint8_t *)junk[i], strlen(junk[i]), &error), 0);
+}
+
+/* Unknown fields of two bytes each, within a message of a message. */
+static int check_fields(size_t count, struct ipam_error *error)
+{
+    static uint8_t bytes[2 * WIRE_FIELDS_MAX + 64];
+    size_t size = 2 * (count - 1), n = 0;
+    bytes[n++] = 0x0a; /* owner */
+    for (size_t left = size; n == 1 || left > 0; left >>= 7)
+        bytes[n++] = (uint8_t)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
+    for (size_t i = 0; i < size; i += 2) {
+        bytes[n + i] = 0x50; /* field 10, a number */
+        bytes[n + i + 1] = 0;
+    }
+    return wire_check(&ipam__v1__allocate_request__descriptor, bytes, n + size, error);
+}
+
+static void fields_up_to_the_limit_pass_and_one_more_is_refused(void **state)
+{
+    (void)state;
+    struct ipam_error error;
+    assert_int_equal(check_fields(WIRE_FIELDS_MAX, &error), 0);
+    assert_int_equal(check_fields(WIRE_FIELDS_MAX + 1, &error), -1);
+    assert_int_equal(error.reason, IPAM_REASON_LIMIT_EXCEEDED);
+    assert_non_null(strstr(error.message, "too many fields"));
 }
 
 int main(void)
@@ -80,6 +104,7 @@ int main(void)
         cmocka_unit_test(nul_inside_a_string_is_refused_by_field_name),
         cmocka_unit_test(bytes_that_are_not_utf8_are_refused),
         cmocka_unit_test(bytes_that_are_no_message_are_left_to_the_unpacking),
+        cmocka_unit_test(fields_up_to_the_limit_pass_and_one_more_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,14 +23,16 @@ static bool reads_as_ipv6(const char *text)
     return !ipam_addr_parse(text, &address, NULL) && address.family == IPAM_IPV6;
 }
 
+/* Those of which the pool has addresses to give, else those that its ranges are of. */
 static unsigned int pool_families(const struct pool *pool)
 {
-    unsigned int families = 0;
+    unsigned int usable = 0, ranges = 0;
 
-    for (unsigned int f = 0; pool && f < FAMILIES; f++)
-        if (pool->plan.families[f].capacity)
-            families |= 1u << f;
-    return families;
+    for (unsigned int f = 0; pool && f < FAMILIES; f++) {
+        usable |= pool->plan.families[f].capacity ? 1u << f : 0;
+        ranges |= pool->plan.ranges.families[f].whole.count ? 1u << f : 0;
+    }
+    return usable ? usable : ranges;
 }
 
 static unsigned int families_of(const struct allocate_args *args, const struct pool *pool)
@@ -170,31 +172,128 @@ static const struct claim_limit *limit_of_kind(const struct engine_limits *limit
     return other;
 }
 
-/* Claims that the request would add: those that wait already are counted. */
-static unsigned int n_new_claims(const struct request *request)
+/* Claims that the request would add: one that waits or cools and goes on is counted already. `grants`: NULL when it is to wait. */
+static unsigned int n_new_claims(const struct request *request, const struct grant *grants)
 {
     unsigned int count = 0;
 
     for (unsigned int f = 0; f < FAMILIES; f++)
-        count += (request->families & 1u << f) && (!request->owner || !request->owner->active[f]);
+        count += (request->families & 1u << f) && (!request->owner || !request->owner->active[f]) &&
+                 !(grants && grants[f].again);
     return count;
 }
 
-static int check_claims(const struct engine *engine, const struct allocation *allocation, struct ipam_error *reterr)
+static bool exceeds(uint64_t count, unsigned int more, uint64_t max)
 {
-    const char *kind = allocation->args->owner.kind;
-    const struct claim_limit *limit = limit_of_kind(&engine->batch->ctx->limits, kind);
-    unsigned int more = limit ? n_new_claims(&allocation->request) : 0;
-    uint64_t count = more ? kind_claims(engine, kind) : 0;
+    return count > max || more > max - count;
+}
 
-    if (!more || (count <= limit->max && more <= limit->max - count))
-        return 0;
-    ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
-                   "limit exceeded: owners of kind %s have %llu claims, waiting ones included, and may have %llu; "
-                   "release some, or have the limit of the kind raised",
-                   kind, (unsigned long long)count, (unsigned long long)limit->max);
+static int refuse_kind(const char *kind, uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: owners of kind %s have %llu claims, waiting and cooling ones included, and may have "
+        "%llu; release some, or have the limit of the kind raised (--max-claims)",
+        kind, (unsigned long long)count, (unsigned long long)max);
     ipam_error_add(reterr, "kind", kind);
     return -1;
+}
+
+static int refuse_user(uint32_t user, uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    return ipam_error_set(
+        reterr, IPAM_REASON_LIMIT_EXCEEDED,
+        "limit exceeded: the user with uid %u has made %llu claims that are there, waiting and cooling "
+        "ones included, and may have %llu; release some, or have the limit raised (--max-user-claims)",
+        user, (unsigned long long)count, (unsigned long long)max);
+}
+
+static int refuse_total(uint64_t count, uint64_t max, struct ipam_error *reterr)
+{
+    return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                          "limit exceeded: there are %llu claims, waiting and cooling ones included, and there may be "
+                          "%llu; release some, or have the limit raised (--max-claims-total)",
+                          (unsigned long long)count, (unsigned long long)max);
+}
+
+static int check_claims(const struct engine *engine, const struct allocation *allocation, const struct grant *grants,
+                        struct ipam_error *reterr)
+{
+    const struct engine_ctx *ctx = engine->batch->ctx;
+    const char *kind = allocation->args->owner.kind;
+    const struct claim_limit *limit = limit_of_kind(&ctx->limits, kind);
+    uint64_t user_max = ctx->limits.user_claims_max, max = ctx->limits.claims_max, count;
+    unsigned int more = n_new_claims(&allocation->request, grants);
+
+    if (!more)
+        return 0;
+    if (limit && exceeds(count = kind_claims(engine, kind), more, limit->max))
+        return refuse_kind(kind, count, limit->max, reterr);
+    if (user_max && exceeds(count = user_claims(engine, ctx->actor.uid), more, user_max))
+        return refuse_user(ctx->actor.uid, count, user_max, reterr);
+    if (max && exceeds(count = engine->n_bound + engine->n_waiting + engine->n_cooling, more, max))
+        return refuse_total(count, max, reterr);
+    return 0;
+}
+
+/* True if the owner waits for that very address already, without a pool. */
+static bool waits_for_it(const struct request *request, unsigned int family)
+{
+    const struct claim *claim = request->owner ? request->owner->active[family] : NULL;
+
+    return claim && claim->state == CLAIM_WAITING && !claim->pool &&
+           ipam_addr_equal(&claim->wait->address, &request->demands[family].address);
+}
+
+static bool is_permitted(const struct engine_limits *limits, const struct ipam_addr *address)
+{
+    for (size_t i = 0; i < limits->n_manual; i++)
+        if (ipam_range_contains(&limits->manual[i], address))
+            return true;
+    return !limits->manual_bounded;
+}
+
+static int refuse_manual(const struct engine_limits *limits, const struct ipam_addr *address, struct ipam_error *reterr)
+{
+    char text[IPAM_ADDR_TEXT_MAX];
+
+    ipam_addr_format(address, text);
+    if (limits->n_manual)
+        ipam_error_set(
+            reterr, IPAM_REASON_ADDRESS_NOT_PERMITTED,
+            "address not permitted: %s is not in %s, where claims without a pool may lie; ask for an address "
+            "from there, or name a pool",
+            text, limits->manual_text);
+    else
+        ipam_error_set(reterr, IPAM_REASON_ADDRESS_NOT_PERMITTED,
+                       "address not permitted: %s is asked for without a pool, and such claims may lie nowhere; name a "
+                       "pool",
+                       text);
+    ipam_error_add(reterr, "address", text);
+    return -1;
+}
+
+static int check_permitted(const struct engine *engine, const struct request *request, struct ipam_error *reterr)
+{
+    const struct engine_limits *limits = &engine->batch->ctx->limits;
+
+    for (unsigned int f = 0; f < FAMILIES && !*request->pool_name; f++) {
+        const struct demand *demand = &request->demands[f];
+
+        if ((request->families & 1u << f) && demand->readable && !waits_for_it(request, f) &&
+            !is_permitted(limits, &demand->address))
+            return refuse_manual(limits, &demand->address, reterr);
+    }
+    return 0;
+}
+
+/* What limits say of new claims: refused, never enqueued. grants: what would be granted, NULL: nothing. */
+static int check_limits(const struct engine *engine, const struct allocation *allocation, const struct grant *grants,
+                        struct ipam_error *reterr)
+{
+    if (check_claims(engine, allocation, grants, reterr) < 0)
+        return -1;
+    return check_permitted(engine, &allocation->request, reterr);
 }
 
 static int refuse_claim_exists(const struct allocation *allocation, struct ipam_error *reterr)
@@ -322,6 +421,7 @@ static struct claim *wait_anew(struct engine *engine, const struct allocation *a
         .waiting_since = next_revision(engine),
     };
 
+    user_of_record(engine, claim, &record);
     return emit_claim(engine, &target, &record);
 }
 
@@ -372,7 +472,7 @@ static int refused(struct engine *engine, struct allocation *allocation, const s
 {
     if (!may_enqueue(allocation, refusal))
         return refusal_error(refusal, reterr);
-    if (check_claims(engine, allocation, reterr) < 0)
+    if (check_limits(engine, allocation, NULL, reterr) < 0)
         return -1;
     enqueue(engine, allocation, refusal);
     return 0;
@@ -383,6 +483,7 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
     struct grant grants[FAMILIES];
     struct refusal refusal;
     struct batch_mark mark;
+    bool granted;
     int status;
 
     if (find_unreadable(allocation, &refusal))
@@ -393,9 +494,12 @@ static int allocate(struct engine *engine, struct allocation *allocation, struct
         batch_mark(engine, &mark);
         give_back_unfit(engine, allocation);
     }
-    status = check_claims(engine, allocation, reterr);
-    if (!status && (!allocation->request.families || !decide(engine, &allocation->request, grants, &refusal))) {
+    granted = !allocation->request.families || !decide(engine, &allocation->request, grants, &refusal);
+    status = check_limits(engine, allocation, granted ? grants : NULL, reterr);
+    if (!status && granted) {
         grant_all(engine, allocation, grants);
+        if (allocation->unfit)
+            release_end_oldest(engine, allocation->request.owner);
         return 0;
     }
     if (!status)
@@ -422,7 +526,9 @@ int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const s
     struct batch batch;
 
     batch_begin(engine, &batch, ctx, args->dry_run);
-    if (read_args(engine, args, &allocation, reterr) < 0 || allocate(engine, &allocation, reterr) < 0)
+    if (read_args(engine, args, &allocation, reterr) < 0 ||
+        scope_check(engine, &args->owner, allocation.request.owner, reterr) < 0 ||
+        allocate(engine, &allocation, reterr) < 0)
         return batch_end(engine, -1);
     batch_settle(engine);
     view_claims(engine, &allocation, ctx->arena, ret);

@@ -110,6 +110,8 @@ struct claim_record {
         cooling_until; /* COOLING, and RELEASED if a request ended the cooling: released_at + delay; else 0 */
     const struct cooling_record *cooling; /* COOLING; else NULL. ipamd 0.1.0 recorded none */
     uint64_t waiting_since;               /* WAITING: revision at which it joined the queue with these terms; else 0 */
+    bool has_user;                        /* false: recorded before users were */
+    uint32_t user; /* user id of the client that made it (its first change); stays the same all along */
 };
 
 enum change_kind { CHANGE_POOL = 1, CHANGE_CLAIM = 2 };

@@ -75,7 +75,7 @@ static void check_claim(struct engine *engine, struct claim *claim)
     else
         REQUIRE(owner->active[claim->family] == claim);
     if (claim->state == CLAIM_BOUND)
-        REQUIRE(!claim->pool || (claim->pool->listed && claim->pool->in_force));
+        REQUIRE(!claim->pool || claim->pool->listed);
     if (claim->state == CLAIM_WAITING)
         check_wait(engine, claim->wait);
 }
@@ -118,7 +118,9 @@ static void check_pool(struct engine *engine, const struct pool *pool)
     REQUIRE(pool_find(engine, pool->name) == pool);
     REQUIRE(pool->listed && pool->record.state != POOL_REMOVED);
     REQUIRE(!pool->gained);
-    REQUIRE(pool->in_force == pool->record.has_spec);
+    REQUIRE(!pool->in_force || (pool->record.has_spec && !pool->aside));
+    REQUIRE(pool->in_force || !(pool->plan.families[0].capacity + pool->plan.families[1].capacity));
+    REQUIRE(!pool->aside || engine->loaded);
     REQUIRE(pool->record.state != POOL_DRAINING || pool_claims(pool));
     REQUIRE(!regions_overlap(engine, &pool->plan, pool, &other, &range));
     REQUIRE(!pool->has_rejected_plan || regions_overlap(engine, &pool->rejected_plan, pool, &other, &range));
@@ -154,12 +156,25 @@ static void check_kinds(const struct engine *engine)
 
     while ((kind = table_next(&engine->kinds, &at)))
         claims += kind->n_claims;
-    REQUIRE(claims == engine->n_bound + engine->n_waiting);
+    REQUIRE(claims == engine->n_bound + engine->n_waiting + engine->n_cooling);
+}
+
+static void check_users(const struct engine *engine, uint64_t with_user)
+{
+    const struct user *user;
+    uint64_t claims = 0;
+    size_t at = 0;
+
+    while ((user = table_next(&engine->users, &at))) {
+        REQUIRE(user->n_claims && user_claims(engine, user->id) == user->n_claims);
+        claims += user->n_claims;
+    }
+    REQUIRE(claims == with_user);
 }
 
 void engine_check(struct engine *engine)
 {
-    uint64_t states[CLAIM_RELEASED] = {0}, gone = 0;
+    uint64_t states[CLAIM_RELEASED] = {0}, gone = 0, with_user = 0;
 
     queue_settle(engine);
     for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
@@ -169,6 +184,7 @@ void engine_check(struct engine *engine)
         if (!claim)
             continue;
         states[claim->state]++;
+        with_user += claim->user != NULL;
         check_claim(engine, claim);
     }
     REQUIRE(gone == engine->n_gone);
@@ -176,6 +192,7 @@ void engine_check(struct engine *engine)
     REQUIRE(states[CLAIM_WAITING] == engine->n_waiting);
     REQUIRE(states[CLAIM_COOLING] == engine->n_cooling && engine->n_cooling == engine->n_heap);
     check_kinds(engine);
+    check_users(engine, with_user);
     for (size_t i = 0; i < engine->listed.count; i++) {
         REQUIRE(!i || strcmp(engine->listed.items[i - 1]->name, engine->listed.items[i]->name) < 0);
         check_pool(engine, engine->listed.items[i]);

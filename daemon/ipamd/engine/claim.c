@@ -5,8 +5,7 @@
 /* Adds `by` (1 or -1, modulo 2^64) where the claim counts. */
 static void claim_count(struct engine *engine, const struct claim *claim, struct pool *in, uint64_t by)
 {
-    if (claim->state != CLAIM_COOLING)
-        claim->owner->kind->n_claims += by;
+    claim->owner->kind->n_claims += by;
     if (claim->state == CLAIM_COOLING) {
         engine->n_cooling += by;
         if (in)
@@ -117,6 +116,7 @@ static void claim_set(struct engine *engine, struct claim *claim, struct pool *p
 {
     set_pool(engine, claim, pool, record->pool);
     set_uid(engine, claim, record->owner.uid);
+    claim_set_user(engine, claim, record);
     claim->revision = revision;
     claim->created_at = record->created_at.ns;
     claim->allocated_at = record->allocated_at.ns;
@@ -167,6 +167,7 @@ static void claim_drop(struct engine *engine, struct claim *claim)
     ids_remove(engine, claim);
     owner_drop_unused(engine, claim->owner);
     set_pool(engine, claim, NULL, "");
+    claim_set_user(engine, claim, NULL);
     claim_delete(engine, claim);
 }
 

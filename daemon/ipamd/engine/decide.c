@@ -1,28 +1,63 @@
 #include "internal.h"
 
-static int refuse(const struct request *request, unsigned int family, enum ipam_reason reason, struct claim *holder,
-                  struct refusal *ret)
+static int refuse(const struct request *request, unsigned int family, enum ipam_reason reason, struct refusal *ret)
 {
-    *ret = (struct refusal){.reason = reason, .family = family, .request = request, .holder = holder};
+    *ret = (struct refusal){.reason = reason, .family = family, .request = request, .pool = request->pool};
     return -1;
 }
 
 /* ---- One address ---- */
 
+static enum ipam_reason judge_place(const struct pool *pool, unsigned int family, addr_value number)
+{
+    if (spans_contain(&pool->plan.families[family].excluded, number))
+        return IPAM_REASON_ADDRESS_EXCLUDED;
+    if (plan_index(&pool->plan.families[family], number) == PLAN_NOWHERE)
+        return IPAM_REASON_ADDRESS_NOT_IN_POOL;
+    return IPAM_REASON_NONE;
+}
+
+/* Without a pool: what the specs in force keep from everybody is kept from manual claims as well, unless another pool has it. */
+static enum ipam_reason judge_manual(const struct engine *engine, const struct ipam_addr *address,
+                                     const struct pool **ret_pool)
+{
+    static const enum ipam_reason reasons[] = {
+        [POOL_EXCLUDED] = IPAM_REASON_ADDRESS_EXCLUDED,
+        [POOL_NETWORK] = IPAM_REASON_ADDRESS_RESERVED,
+        [POOL_BROADCAST] = IPAM_REASON_ADDRESS_RESERVED,
+        [POOL_PAST_LIMIT] = IPAM_REASON_NONE,
+    };
+
+    if (place_find(engine, NULL, family_index(address->family), addr_number(address)).pool)
+        return IPAM_REASON_NONE;
+    for (size_t i = 0; i < engine->listed.count; i++) {
+        const struct pool *pool = engine->listed.items[i];
+        enum ipam_reason reason = reasons[pool_ranges_place(&pool->plan.ranges, address, NULL)];
+
+        if (reason) {
+            *ret_pool = pool;
+            return reason;
+        }
+    }
+    return IPAM_REASON_NONE;
+}
+
 /* NONE: it can be granted, *ret is filled. */
 static enum ipam_reason judge_address(const struct engine *engine, const struct request *request, unsigned int family,
-                                      const struct ipam_addr *address, struct grant *ret, struct claim **ret_holder)
+                                      const struct ipam_addr *address, struct grant *ret, struct refusal *refusal)
 {
-    const struct pool *pool = request->pool;
+    const struct special_range *special = special_range_find(address);
     addr_value number = addr_number(address);
+    enum ipam_reason reason;
     struct claim *holder;
 
-    if (pool && spans_contain(&pool->plan.families[family].excluded, number))
-        return IPAM_REASON_ADDRESS_EXCLUDED;
-    if (pool && plan_index(&pool->plan.families[family], number) == PLAN_NOWHERE)
-        return IPAM_REASON_ADDRESS_NOT_IN_POOL;
+    if (special && special->refused)
+        return IPAM_REASON_ADDRESS_RESERVED;
+    reason = request->pool ? judge_place(request->pool, family, number) : judge_manual(engine, address, &refusal->pool);
+    if (reason)
+        return reason;
     holder = held_get(engine, family, number);
-    *ret_holder = holder;
+    refusal->holder = holder;
     if (holder && holder->state == CLAIM_BOUND)
         return IPAM_REASON_ADDRESS_IN_USE;
     if (holder && holder->owner != request->owner)
@@ -80,20 +115,17 @@ static int decide_family(const struct engine *engine, const struct request *requ
                          struct grant *grant, struct refusal *ret)
 {
     const struct demand *demand = &request->demands[family];
-    struct claim *holder = NULL;
-    enum ipam_reason reason;
+    struct refusal refusal = {.family = family, .request = request, .pool = request->pool};
 
     if (demand->given)
-        reason = judge_address(engine, request, family, &demand->address, grant, &holder);
-    else if (demand->hinted && !judge_address(engine, request, family, &demand->hint, grant, &holder))
-        reason = IPAM_REASON_NONE;
-    else
-        reason = judge_any(request, family, grant);
-    if (!reason)
+        refusal.reason = judge_address(engine, request, family, &demand->address, grant, &refusal);
+    else if (!demand->hinted || judge_address(engine, request, family, &demand->hint, grant, &refusal))
+        refusal.reason = judge_any(request, family, grant);
+    if (!refusal.reason)
         return 0;
-    refuse(request, family, reason, holder, ret);
-    if (reason == IPAM_REASON_ADDRESS_COOLING)
-        ret->until = cooling_until(engine, holder);
+    if (refusal.reason == IPAM_REASON_ADDRESS_COOLING)
+        refusal.until = cooling_until(engine, refusal.holder);
+    *ret = refusal;
     return -1;
 }
 
@@ -104,14 +136,14 @@ static int decide_pool(const struct request *request, struct refusal *ret)
     if (!*request->pool_name)
         return 0;
     if (!pool)
-        return refuse(request, 0, IPAM_REASON_POOL_NOT_FOUND, NULL, ret);
+        return refuse(request, 0, IPAM_REASON_POOL_NOT_FOUND, ret);
     if (pool->record.state == POOL_DRAINING)
-        return refuse(request, 0, IPAM_REASON_POOL_DRAINING, NULL, ret);
+        return refuse(request, 0, IPAM_REASON_POOL_DRAINING, ret);
     if (!pool->in_force)
-        return refuse(request, 0, IPAM_REASON_POOL_REJECTED, NULL, ret);
+        return refuse(request, 0, IPAM_REASON_POOL_REJECTED, ret);
     for (unsigned int f = 0; f < FAMILIES; f++)
         if ((request->families & 1u << f) && !pool->plan.families[f].capacity)
-            return refuse(request, f, IPAM_REASON_FAMILY_NOT_IN_POOL, NULL, ret);
+            return refuse(request, f, IPAM_REASON_FAMILY_NOT_IN_POOL, ret);
     return 0;
 }
 
@@ -120,7 +152,7 @@ int decide(const struct engine *engine, const struct request *request, struct gr
 {
     for (unsigned int f = 0; f < FAMILIES; f++)
         if ((request->families & 1u << f) && request->demands[f].given && !request->demands[f].readable)
-            return refuse(request, f, IPAM_REASON_INVALID_ADDRESS, NULL, ret);
+            return refuse(request, f, IPAM_REASON_INVALID_ADDRESS, ret);
     if (decide_pool(request, ret) < 0)
         return -1;
     for (unsigned int f = 0; f < FAMILIES; f++)

@@ -100,6 +100,8 @@ static void put_claim(const struct dump *dump, struct engine *engine, struct cla
         record.owner.name, record.owner.uid, ipam_family_name(record.family), record.state, claim->revision);
     put(dump, " pool=%s address=%s requested=%s created=%" PRId64 " allocated=%" PRId64, record.pool, address,
         claim_requested(claim, requested), record.created_at.ns, record.allocated_at.ns);
+    if (record.has_user)
+        put(dump, " user=%u", record.user);
     if (claim->state == CLAIM_COOLING)
         put(dump, " until=%" PRId64 " delay=%u ends=%" PRId64, record.cooling_until.ns, claim->cooling->delay,
             claim->cooling->ends);

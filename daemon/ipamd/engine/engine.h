@@ -39,17 +39,33 @@ struct engine;
 #define ENGINE_POOL_CAPACITY_MAX (1u << 25) /* usable addresses of a pool, both families together */
 #define ENGINE_REUSE_DELAY_MAX   315360000  /* seconds: ten years */
 
-/* How many claims, bound and waiting, owners of a kind may have. */
+/* How many claims, bound, waiting and cooling, owners of a kind may have. */
 struct claim_limit {
     const char *kind; /* "*": each kind that no other row names */
     uint64_t max;
 };
 
-/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. */
+/* What new claims, pools and owners must keep to; those that are there already stay, whatever they are. Claims are counted
+ * in every state, cooling ones too: they take memory and addresses alike. 0: no limit, unless said otherwise. */
 struct engine_limits {
     const struct claim_limit *claims;
     size_t n_claims;
-    size_t name_max; /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+    uint64_t claims_max;      /* of all owners together */
+    uint64_t user_claims_max; /* that the caller (ctx->actor.uid) has made, for whichever owner */
+    uint64_t cooling_max;     /* addresses of an owner and family that cool at once; past it the oldest end early */
+    size_t name_max;          /* bytes of a pool's name, an owner's kind and name; 0: ENGINE_NAME_MAX */
+    bool manual_bounded;      /* claims without a pool may lie in these ranges only; false: wherever else they may */
+    const struct ipam_range *manual;
+    size_t n_manual;
+    const char *manual_text; /* the ranges, for messages; when there are any */
+};
+
+/* For whom the caller may make, change and give back claims: what the groups allow together of which it is a member. */
+struct engine_scope {
+    const struct string_list *groups; /* kinds of owners, by group: an empty list is every kind. NULL: for everybody */
+    uint32_t member;                  /* bit i: of groups[i] */
+    struct string_list
+        objects; /* owners of these kinds with a uid are Kubernetes': only for groups that name the kind */
 };
 
 /* What comes with every request. `now` dates the changes as it is, and may go back; what ends by itself ends by `elapsed`,
@@ -62,6 +78,7 @@ struct engine_ctx {
     struct arena *arena;     /* results live here */
     struct changes *changes; /* appended to */
     struct engine_limits limits;
+    struct engine_scope scope; /* of engine_allocate and engine_release */
 };
 
 /* hash_key: random bytes, so that names from users can't be chosen to collide (SipHash). */
@@ -95,8 +112,10 @@ struct pool_view {
     struct pool_record record;
     uint64_t revision; /* of its last change */
     struct pool_counts total, ipv4, ipv6;
-    struct string_list clipped; /* cidrs (and ranges) that serve their first 65,536 addresses only */
-    uint64_t claims;            /* bound claims made through it, orphans included: what draining waits for */
+    struct string_list
+        clipped; /* cidrs and ranges that have addresses past their first 65,536, which the pool has not */
+    struct string_list warnings; /* what its user should know of the spec in force, a sentence each */
+    uint64_t claims;             /* bound claims made through it, orphans included: what draining waits for */
 };
 
 /* A claim as seen now. */
@@ -126,22 +145,23 @@ struct apply_pool_result {
     bool changed;                /* a change of this pool was recorded */
 };
 
-/* Creates or edits a pool. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
+/* Creates or edits a pool. Which addresses it means: pool_ranges.h. What is recorded of a pool is its newest spec: `rejected` if it has one, else `spec`.
  *  - An empty uid stands for the recorded one.
  *  - A generation below the recorded one (both over 0), unless the uid differs (both not empty): STALE_GENERATION.
  *  - DRAINING: POOL_DRAINING, unless the uid differs from the recorded one, both not empty: then the pool was recreated; it
  *    takes the new uid and keeps id, created_at and claims, and draining ends (unless this very spec is refused).
  *  - The recorded spec (uid and generation included, lists in the same order) again: no change, and the same answer.
- *  - Usable addresses = expanded cidrs and addresses without excluded. INVALID_POOL_SPEC quotes the entry that is wrong.
- *    POOL_OVERLAP names the other pool and the first range in common, IPv4 before IPv6; `addresses` ranges are clipped as
- *    cidrs are. Addresses count against every pool that has a spec in force, REJECTED and DRAINING ones included.
- *  - A READY pool with clipped entries says so in its message; other READY pools have none.
+ *  - INVALID_POOL_SPEC quotes the entry that is wrong. So it is for an entry that has no address that can be a virtual IP
+ *    (special.h), but not for the very spec that is in force.
+ *    POOL_OVERLAP names the other pool and the first range in common, IPv4 before IPv6. Addresses count against every pool
+ *    that has a spec in force, REJECTED and DRAINING ones included.
+ *  - The message of a READY pool is its warnings, "" when there are none.
  *  - Whenever a pool changes or goes, rejected pools are retried, then the queue is served: all in the same batch. A pool
  *    that had a spec in force and is rejected keeps it in force (state REJECTED, still serving).
  * Checked in this order: INVALID_POOL_SPEC for what is never remembered (a name that is no DNS-1123 subdomain, a uid or an
  * entry that is too long or not printable UTF-8, too many entries, a reuse delay too long), STALE_GENERATION, POOL_DRAINING,
  * INVALID_POOL_SPEC for the rest (neither cidrs nor addresses, unreadable entries in the order cidrs, addresses, excluded,
- * capacity), POOL_OVERLAP.
+ * capacity, entries without a virtual IP), POOL_OVERLAP.
  */
 int engine_apply_pool(struct engine *engine, const struct engine_ctx *ctx, const struct apply_pool_args *args,
                       struct apply_pool_result *ret, struct ipam_error *reterr);
@@ -190,7 +210,8 @@ struct allocate_args {
 /* Grants, or finds granted, the owner's claims of the families asked for; IPv4 before IPv6.
  *
  * Families asked for: args->families, or when 0: IPv4 if `address` is given and does not read as IPv6, IPv6 if it does or
- * `ipv6_address` is given; with neither, the pool's only one (of which it has usable addresses), else IPv4.
+ * `ipv6_address` is given; with neither, the pool's only one (of which it has usable addresses; when it has none at all, of
+ * which its ranges are), else IPv4.
  * `ipv6_address` is for IPv6; `address` is for IPv6 when that is the only family asked for, else for IPv4. Two texts for one
  * family, or a text for a family that is not asked for, are INVALID_REQUEST. The preferred ones likewise, but one that is
  * too much, can't be read or can't be had is ignored, and so is one for a family that comes with an address. With IPv6
@@ -207,12 +228,17 @@ struct allocate_args {
  * Checks, in this order; the first that fails is the reason:
  *   INVALID_OWNER (kind, name or uid empty where it may not be, too long, not printable UTF-8, a '/' in the kind), then
  *   INVALID_REQUEST (unknown family set, texts and families that contradict, manual without address, a pool that is no
- *   DNS-1123 subdomain), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the owner's kind would have by
- *   ctx->limits, those that wait included; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
+ *   DNS-1123 subdomain), PERMISSION_DENIED (ctx->scope does not allow the owner, by its kind, the uid given, and the uids
+ *   that its claims are recorded with, cooling ones too), INVALID_ADDRESS, CLAIM_EXISTS, LIMIT_EXCEEDED (the claims that the
+ *   owner's kind, the caller and all would have by ctx->limits, in this order; never enqueued. One that waits or cools and goes on
+ *   as this one adds none), ADDRESS_NOT_PERMITTED (without a pool: outside of the ranges of
+ *   ctx->limits, unless the owner waits for that very address already; never enqueued); then if a pool is named: POOL_NOT_FOUND, POOL_DRAINING,
  *   POOL_REJECTED (no spec in force), FAMILY_NOT_IN_POOL (the pool has no usable address of the family; all families
  *   that are to be granted); then per family, IPv4 first:
- *   with an address: ADDRESS_EXCLUDED (lies in an `excluded` entry), ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING
- *   (manual: the last two); with a preferred address that passes those: granted, whatever follows;
+ *   with an address: ADDRESS_RESERVED (no virtual IP: special.h), ADDRESS_EXCLUDED (lies in an `excluded` entry),
+ *   ADDRESS_NOT_IN_POOL, ADDRESS_IN_USE, ADDRESS_COOLING. Without a pool: ADDRESS_RESERVED; then if no pool has the address
+ *   usable, of the first by name that keeps it to itself: ADDRESS_EXCLUDED (it lies in the pool's ranges, too), or
+ *   ADDRESS_RESERVED (network or broadcast address of its CIDR); ADDRESS_IN_USE, ADDRESS_COOLING. With a preferred address that passes those: granted, whatever follows;
  *   for any: AUTO_ASSIGN_DISABLED, POOL_PAUSED; then the owner's own cooling address that lies in that pool, of the family,
  *   the most recently released (revision) first; then the lowest free address; else POOL_EXHAUSTED.
  * A cooling address counts as free to the owner (kind, name) that held it last, and its claim is taken up again under the
@@ -231,7 +257,8 @@ struct allocate_args {
  * A family that waits and is not asked for stays as it is, but when its other half is granted or joins the queue anew, it is
  * no longer dual (a change, with `dual` false and nothing else).
  *
- * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for.
+ * Changes of a call: the claims given back (IPv4, IPv6), the one that is no longer dual, then IPv4 and IPv6 asked for, then the
+ * owner's cooling claims beyond ctx->limits.cooling_max that end early (RELEASED, with cooling_until; IPv4, IPv6, each the oldest release first).
  *
  * Serving the queue: after every change of free space or of a pool, in the same batch, waiting claims that can now be
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
@@ -253,10 +280,12 @@ struct release_args {
 /* Gives back BOUND and WAITING claims, all that match; none is success too. Order: IPv4, IPv6.
  * Neither owner nor address: INVALID_REQUEST, like an unknown family set; a kind without a name, a name without a kind, or
  * either not as in engine_allocate: INVALID_OWNER; an address that can't be read: INVALID_ADDRESS; checked in the order
- * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS. An address alone matches the BOUND claim that holds it; with an owner it
+ * INVALID_OWNER, INVALID_REQUEST, INVALID_ADDRESS, PERMISSION_DENIED (as in engine_allocate, of the owner given; of an address
+ * alone, the one that holds it). An address alone matches the BOUND claim that holds it; with an owner it
  * matches its BOUND claim that holds it or its WAITING claim that asks for it.
  * A bound address cools for the reuse delay of the pool in which it lies, else of the pool the claim was made through;
- * with no delay it is free at once. The last claim made through a DRAINING pool takes the pool with it. When one half of a
+ * with no delay it is free at once; what cools beyond ctx->limits.cooling_max ends, as in engine_allocate, after the claims given
+ * back and the one no longer dual. The last claim made through a DRAINING pool takes the pool with it. When one half of a
  * dual pair that waits is given back, the other is no longer dual (a change, after those of the claims given back).
  *
  * end_cooling: the COOLING claim of `address` (INVALID_REQUEST without one), if owner, families and uid match where they are
@@ -293,7 +322,10 @@ void engine_totals(const struct engine *engine, struct engine_totals *ret);
 
 /* ---- Replay and inspection ------------------------------------------------------------------------------------- */
 
-/* Puts the engine where the change says, without deciding anything. Works with a whole history in order of revision,
+/* Puts the engine where the change says, without deciding anything. Earlier versions may have decided by other rules: of pools
+ * that meet, the younger have no addresses for now (their claims stay), and the next deciding call or engine_expire first
+ * records what today's rules make of all that was replayed, with an empty actor: REJECTED for POOL_OVERLAP (DRAINING ones
+ * stay so, with that reason), the oldest first; new messages of READY pools; rejected pools and the queue as ever. Works with a whole history in order of revision,
  * and with the last change of every living pool and claim, pools first, each kind in order of id; then engine_set_revision
  * tells how far the history goes (needed in the second case only). -1 with STORE_DAMAGED when the record contradicts the
  * state; the engine is then good for engine_free only. */

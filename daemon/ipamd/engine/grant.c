@@ -38,6 +38,7 @@ struct claim *grant_emit(struct engine *engine, const struct request *request, u
         release_emit(engine, waiting);
     record.id = from ? from->id : next_revision(engine);
     record.created_at.ns = from ? from->created_at : engine->now;
+    user_of_record(engine, from, &record);
     return emit_claim(engine, &target, &record);
 }
 

@@ -12,32 +12,10 @@
 #include <bsd/sys/tree.h>
 
 #include "engine.h"
+#include "pool_ranges.h"
 
-typedef unsigned __int128 addr_value; /* an address as a number, within its family */
-
-#define FAMILIES         2
 #define LEAF_SIZE        64
 #define SPACE_LEVELS_MAX 5 /* 64^5 > ENGINE_POOL_CAPACITY_MAX */
-
-static inline unsigned int family_index(enum ipam_family family)
-{
-    return (unsigned int)family - 1;
-}
-
-static inline enum ipam_family family_at(unsigned int index)
-{
-    return (enum ipam_family)(index + 1);
-}
-
-static inline addr_value addr_number(const struct ipam_addr *addr)
-{
-    return (addr_value)addr->hi << 64 | addr->lo;
-}
-
-static inline struct ipam_addr addr_make(enum ipam_family family, addr_value number)
-{
-    return (struct ipam_addr){(uint64_t)(number >> 64), (uint64_t)number, family};
-}
 
 static inline bool text_empty(const char *text)
 {
@@ -107,36 +85,33 @@ void slab_done(struct slab *slab); /* with all pieces */
 
 /* ---- plan.c: which addresses a pool's spec means ---- */
 
-struct span {
-    addr_value first, last;
-};
-
-struct spans { /* sorted and disjoint once normalised */
-    struct span *items;
-    size_t count, capacity;
-};
-
 struct plan_family {
-    struct spans usable, excluded;
+    struct spans usable, excluded; /* borrowed from `ranges` */
     uint64_t *base; /* index of the first address of each usable span, in all of the plan's of the family */
     uint64_t capacity, n_excluded;
 };
 
 struct plan {
     struct plan_family families[FAMILIES];
-    const char **clipped; /* borrowed from the spec */
-    size_t n_clipped;
+    struct pool_ranges ranges;
 };
 
-#define PLAN_NOWHERE UINT64_MAX
+#define PLAN_NOWHERE      UINT64_MAX
+#define PLAN_WARNINGS_MAX 4
 
 /* -1 with INVALID_POOL_SPEC. The spec must stay while the plan is used. */
 int plan_make(const char *name, const struct pool_spec *spec, struct plan *ret, struct ipam_error *reterr);
+int plan_check_capacity(const char *name, const struct plan *plan, struct ipam_error *reterr);
+/* That, and what only a new spec must keep to: what is recorded stays. */
+int plan_check_new(const char *name, const struct plan *plan, struct ipam_error *reterr);
+bool spec_had(const struct pool_spec *spec, const struct ipam_addr *address); /* see pool_texts_had */
 void plan_done(struct plan *plan);
 bool plan_same(const struct plan *a, const struct plan *b);               /* the same usable addresses */
 uint64_t plan_index(const struct plan_family *family, addr_value number); /* or PLAN_NOWHERE */
 addr_value plan_number(const struct plan_family *family, uint64_t index);
-bool spans_contain(const struct spans *spans, addr_value number);
+/* What the pool's user should know, a sentence each; and all of it as one text, "" for nothing. */
+void plan_warnings(const struct plan *plan, struct arena *arena, struct string_list *ret);
+const char *plan_message(const struct plan *plan, struct arena *arena);
 
 /* ---- space.c: which addresses of a plan are free, and who holds the others ---- */
 
@@ -201,6 +176,7 @@ struct claim {
     struct owner *owner;
     struct pool *pool; /* NULL: manual */
     char *uid;         /* NULL: none */
+    struct user *user; /* who made it; NULL: not known */
     union {
         struct cooling *cooling; /* COOLING */
         struct wait *wait;       /* WAITING */
@@ -213,8 +189,14 @@ struct claim {
 struct kind {
     uint64_t hash;
     size_t refs;
-    uint64_t n_claims; /* WAITING or BOUND */
+    uint64_t n_claims; /* in any state */
     char text[];
+};
+
+/* A user of the system who has made claims. */
+struct user {
+    uint64_t hash, n_claims; /* n_claims: those that are left, in any state */
+    uint32_t id;
 };
 
 struct owner {
@@ -237,12 +219,14 @@ struct pool {
     char *name;
     uint64_t hash, revision;
     size_t refs;               /* claims that name it */
-    bool listed, in_force;     /* in_force: listed and has a spec */
+    bool listed, in_force;     /* in_force: listed, and `plan` is that of its spec */
     struct changes store;      /* holds what `record` points at */
     struct pool_record record; /* when listed */
     struct plan plan;          /* of record.spec, when in force; else empty */
     struct plan rejected_plan; /* of record.rejected, when it can be read */
     bool has_rejected_plan;
+    struct plan aside_plan; /* of record.spec, when set aside: pool.c; until pools_settle_loaded */
+    bool aside;
     struct pool_family families[FAMILIES];
     struct wait_list fifo[FAMILY_SET_DUAL]; /* blocked by POOL_EXHAUSTED, by families asked for - 1 */
     struct wait *waits, *waits_last;        /* all, by since */
@@ -282,11 +266,13 @@ struct engine {
     int64_t now, elapsed; /* of the newest call */
 
     struct slab slab; /* of owners, claims, their uids and their cooling */
-    struct table owners, kinds, pools;
+    struct table owners, kinds, pools, users;
     struct kind *recent_kind;
+    struct user *recent_user;
     struct pool *recent_pool;
     struct pool_vector listed; /* by name */
-    size_t n_rejected;
+    size_t n_rejected, n_aside;
+    bool loaded; /* by replay, and not settled since */
     struct regions regions[FAMILIES];
     struct outsiders outsiders[FAMILIES];
 
@@ -316,6 +302,9 @@ uint64_t owner_hash(const struct engine *engine, const char *kind, const char *n
 struct owner *owner_find(const struct engine *engine, uint64_t hash, const char *kind, const char *name);
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name);
 uint64_t kind_claims(const struct engine *engine, const char *kind);
+uint64_t user_claims(const struct engine *engine, uint32_t id);
+/* Counts the claim for the record's user instead of its own; NULL: for nobody. */
+void claim_set_user(struct engine *engine, struct claim *claim, const struct claim_record *record);
 void owner_drop_unused(struct engine *engine, struct owner *owner);
 void owner_free(struct engine *engine, struct owner *owner);
 void owner_add_cooling(struct owner *owner, struct claim *claim);
@@ -427,6 +416,9 @@ void wait_unlist(struct engine *engine, struct wait *wait);
 void wait_enlist(struct engine *engine, struct wait *wait, enum ipam_reason reason); /* it has been decided on */
 void waits_pend_pool(struct engine *engine, struct pool *pool);
 void waits_pend_mixed(struct engine *engine, struct pool *pool);
+void waits_pend_span(struct engine *engine, unsigned int family,
+                     const struct span *span); /* that watch an address of it */
+void waits_pend_all(struct engine *engine);
 void waits_pend_address(struct engine *engine, unsigned int family, addr_value number);
 uint64_t wait_position(struct engine *engine, struct wait *wait);
 int watchers_compare(const struct wait *a, const struct wait *b);
@@ -459,7 +451,9 @@ struct refusal {
     enum ipam_reason reason;
     unsigned int family;
     const struct request *request;
-    struct claim *holder;
+    struct claim *holder; /* of the address, or NULL */
+    const struct pool
+        *pool; /* that the address has to do with: the request's, or one that keeps it from manual claims */
     struct wall_time until; /* ADDRESS_COOLING: when that ends, by the wall clock of the newest call */
 };
 
@@ -477,6 +471,8 @@ int overlap_error(const char *name, const struct pool *other, const struct ipam_
 
 /* Without `cooling`, and with `requested` only of a waiting one. */
 void claim_record_of(const struct claim *claim, struct claim_record *ret);
+/* The user of the claim that goes on with the record; NULL: a new one, of the user that asks. */
+void user_of_record(const struct engine *engine, const struct claim *from, struct claim_record *ret);
 const char *claim_requested(const struct claim *claim, char text[IPAM_ADDR_TEXT_MAX]);
 struct claim_view claim_view_of(struct engine *engine, struct claim *claim, struct arena *arena);
 struct claim_view claim_view_last(struct engine *engine, struct arena *arena); /* of the last change */
@@ -498,6 +494,7 @@ struct batch {
     bool dry, undoing;            /* undoing: `undo` is kept */
     struct changes undo, scratch; /* earlier states of what changed; the changes of a dry run */
     struct batch_mark start;
+    bool loaded; /* engine->loaded before */
 };
 
 void batch_begin(struct engine *engine, struct batch *batch, const struct engine_ctx *ctx, bool dry);
@@ -528,15 +525,25 @@ void undual_emit(struct engine *engine, const struct owner *owner, unsigned int 
 
 /* ---- release.c ---- */
 
-/* A bound claim cools, or is gone like all others. */
-void release_emit(struct engine *engine, struct claim *claim);
+/* A bound claim cools, or is gone like all others: then NULL is returned. */
+struct claim *release_emit(struct engine *engine, struct claim *claim);
 /* A cooling is over. If a request ended it, the record still says how long it was to last. */
 void cooling_end_emit(struct engine *engine, struct claim *claim, bool asked_for);
+/* What the owner has cooling beyond the limit ends. */
+void release_end_oldest(struct engine *engine, const struct owner *owner);
+
+/* ---- scope.c: for whom the caller may act ---- */
+
+/* -1 with PERMISSION_DENIED: not for `who`, or not for the owner (NULL: none) by a uid of its claims. */
+int scope_check(const struct engine *engine, const struct owner_ref *who, const struct owner *owner,
+                struct ipam_error *reterr);
 
 /* ---- pool_edit.c ---- */
 
 void pools_remove_drained(struct engine *engine);
 void pools_retry_rejected(struct engine *engine);
+void pools_settle_loaded(struct engine *engine); /* records what today's rules make of the specs that were replayed */
+int pools_older_first(const void *a, const void *b); /* of struct pool pointers */
 
 /* ---- check.c ---- */
 

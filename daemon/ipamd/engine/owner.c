@@ -99,6 +99,70 @@ uint64_t kind_claims(const struct engine *engine, const char *kind)
     return found ? found->n_claims : 0;
 }
 
+/* ---- Users ---- */
+
+static uint64_t user_hash(const struct engine *engine, uint32_t id)
+{
+    return hash_bytes(engine, (const char *)&id, sizeof(id));
+}
+
+static bool user_equal(const void *item, const void *key)
+{
+    return ((const struct user *)item)->id == *(const uint32_t *)key;
+}
+
+static struct user *user_new(struct engine *engine, uint64_t hash, uint32_t id)
+{
+    struct user *user = mem_alloc(sizeof(*user));
+
+    *user = (struct user){.hash = hash, .id = id};
+    table_insert(&engine->users, hash, user);
+    return user;
+}
+
+/* There are few users, and the one taken last is the likeliest. */
+static struct user *user_take(struct engine *engine, uint32_t id)
+{
+    struct user *user = engine->recent_user;
+
+    if (!user || user->id != id) {
+        uint64_t hash = user_hash(engine, id);
+
+        user = table_find(&engine->users, hash, user_equal, &id);
+        user = user ? user : user_new(engine, hash, id);
+        engine->recent_user = user;
+    }
+    user->n_claims++;
+    return user;
+}
+
+static void user_give(struct engine *engine, struct user *user)
+{
+    if (!user || --user->n_claims)
+        return;
+    table_remove(&engine->users, user->hash, user);
+    if (engine->recent_user == user)
+        engine->recent_user = NULL;
+    free(user);
+}
+
+uint64_t user_claims(const struct engine *engine, uint32_t id)
+{
+    const struct user *found = table_find(&engine->users, user_hash(engine, id), user_equal, &id);
+
+    return found ? found->n_claims : 0;
+}
+
+void claim_set_user(struct engine *engine, struct claim *claim, const struct claim_record *record)
+{
+    struct user *before = claim->user;
+
+    claim->user = record && record->has_user ? user_take(engine, record->user) : NULL;
+    user_give(engine, before);
+}
+
+/* ---- Owners ---- */
+
 struct owner *owner_new(struct engine *engine, uint64_t hash, const char *kind, const char *name)
 {
     size_t size = strlen(name) + 1;

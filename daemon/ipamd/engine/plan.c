@@ -2,205 +2,13 @@
 
 #include "internal.h"
 
-#define NUMBER_MAX (~(addr_value)0)
-
-/* ---- Spans ---- */
-
-static void spans_add(struct spans *spans, addr_value first, addr_value last)
+static int refuse(const char *name, struct ipam_error *reterr)
 {
-    if (spans->count == spans->capacity) {
-        spans->capacity = spans->capacity ? spans->capacity * 2 : 4;
-        spans->items = mem_realloc(spans->items, spans->capacity * sizeof(*spans->items));
-    }
-    spans->items[spans->count++] = (struct span){first, last};
-}
-
-static void spans_done(struct spans *spans)
-{
-    free(spans->items);
-    *spans = (struct spans){0};
-}
-
-static int span_compare(const void *a, const void *b)
-{
-    const struct span *left = a, *right = b;
-
-    return (left->first > right->first) - (left->first < right->first);
-}
-
-/* Sorts, and joins what overlaps or touches. */
-static void spans_normalise(struct spans *spans)
-{
-    size_t kept = 0;
-
-    if (!spans->count)
-        return;
-    qsort(spans->items, spans->count, sizeof(*spans->items), span_compare);
-    for (size_t i = 1; i < spans->count; i++) {
-        struct span *last = &spans->items[kept], *next = &spans->items[i];
-
-        if (last->last == NUMBER_MAX || next->first <= last->last + 1) {
-            if (next->last > last->last)
-                last->last = next->last;
-        } else {
-            spans->items[++kept] = *next;
-        }
-    }
-    spans->count = kept + 1;
-}
-
-/* Puts what is left of `from` without `without` (both normalised) into *ret. */
-static void spans_subtract(const struct spans *from, const struct spans *without, struct spans *ret)
-{
-    size_t w = 0;
-
-    for (size_t i = 0; i < from->count; i++) {
-        addr_value first = from->items[i].first, last = from->items[i].last;
-        bool left = true;
-
-        while (w < without->count && without->items[w].last < first)
-            w++;
-        for (size_t n = w; left && n < without->count && without->items[n].first <= last; n++) {
-            if (without->items[n].first > first)
-                spans_add(ret, first, without->items[n].first - 1);
-            left = without->items[n].last < last;
-            first = left ? without->items[n].last + 1 : first;
-        }
-        if (left)
-            spans_add(ret, first, last);
-    }
-}
-
-/* The last span that begins at or before the number; count when there is none. */
-static size_t spans_find(const struct spans *spans, addr_value number)
-{
-    size_t low = 0, high = spans->count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-
-        if (spans->items[middle].first <= number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low ? low - 1 : spans->count;
-}
-
-bool spans_contain(const struct spans *spans, addr_value number)
-{
-    size_t i = spans_find(spans, number);
-
-    return i < spans->count && number <= spans->items[i].last;
-}
-
-static uint64_t spans_size(const struct spans *spans)
-{
-    uint64_t size = 0;
-
-    for (size_t i = 0; i < spans->count; i++)
-        size += (uint64_t)(spans->items[i].last - spans->items[i].first) + 1;
-    return size;
-}
-
-/* ---- Reading a spec ---- */
-
-/* What the entries of one field mean, by family. */
-struct reading {
-    struct plan *plan;
-    struct spans expanded[FAMILIES];
-};
-
-static void reading_expand(struct reading *reading, struct ipam_range range, const char *text, bool clipped)
-{
-    if (ipam_range_size(&range) > IPAM_CIDR_USABLE_MAX) {
-        range.last = ipam_addr_add(&range.first, IPAM_CIDR_USABLE_MAX - 1);
-        clipped = true;
-    }
-    if (clipped)
-        reading->plan->clipped[reading->plan->n_clipped++] = text;
-    spans_add(&reading->expanded[family_index(range.first.family)], addr_number(&range.first),
-              addr_number(&range.last));
-}
-
-static int read_cidr(struct reading *reading, const char *text, struct ipam_error *reterr)
-{
-    struct ipam_cidr cidr;
-    struct ipam_range range;
-    bool clipped;
-
-    if (ipam_cidr_parse(text, &cidr, reterr) < 0)
-        return -1;
-    range = ipam_cidr_usable(&cidr, &clipped);
-    reading_expand(reading, range, text, clipped);
-    return 0;
-}
-
-static int read_addresses(struct reading *reading, const char *text, struct ipam_error *reterr)
-{
-    struct ipam_range range;
-
-    if (ipam_addr_range_parse(text, &range, reterr) < 0)
-        return -1;
-    reading_expand(reading, range, text, false);
-    return 0;
-}
-
-static int read_excluded(struct reading *reading, const char *text, struct ipam_error *reterr)
-{
-    struct ipam_range range;
-
-    if (ipam_exclusion_parse(text, &range, reterr) < 0)
-        return -1;
-    spans_add(&reading->plan->families[family_index(range.first.family)].excluded, addr_number(&range.first),
-              addr_number(&range.last));
-    return 0;
-}
-
-typedef int (*entry_reader)(struct reading *reading, const char *text, struct ipam_error *reterr);
-
-static int read_field(struct reading *reading, const char *name, const char *field, const struct string_list *list,
-                      entry_reader read, struct ipam_error *reterr)
-{
-    struct ipam_error error;
-
-    for (size_t i = 0; i < list->count; i++) {
-        if (!read(reading, list->items[i], &error))
-            continue;
-        ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC, "invalid pool spec: %s: %s: %s", name, field,
-                       error.message);
-        ipam_error_add(reterr, "pool", name);
-        return -1;
-    }
-    return 0;
-}
-
-static void finish_family(struct plan_family *family, struct spans *expanded)
-{
-    spans_normalise(expanded);
-    spans_normalise(&family->excluded);
-    spans_subtract(expanded, &family->excluded, &family->usable);
-    family->base = mem_alloc(family->usable.count * sizeof(*family->base));
-    for (size_t i = 0; i < family->usable.count; i++) {
-        family->base[i] = family->capacity;
-        family->capacity += (uint64_t)(family->usable.items[i].last - family->usable.items[i].first) + 1;
-    }
-    family->n_excluded = spans_size(expanded) - family->capacity;
-}
-
-static int check_capacity(const char *name, const struct plan *plan, struct ipam_error *reterr)
-{
-    uint64_t capacity = plan->families[0].capacity + plan->families[1].capacity;
-
-    if (capacity <= ENGINE_POOL_CAPACITY_MAX)
-        return 0;
-    ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC,
-                   "invalid pool spec: %s: %llu addresses are more than a pool may have (%u); split "
-                   "it into several pools",
-                   name, (unsigned long long)capacity, ENGINE_POOL_CAPACITY_MAX);
     ipam_error_add(reterr, "pool", name);
     return -1;
 }
+
+/* ---- What a spec means ---- */
 
 static int check_not_empty(const char *name, const struct pool_spec *spec, struct ipam_error *reterr)
 {
@@ -210,59 +18,99 @@ static int check_not_empty(const char *name, const struct pool_spec *spec, struc
                    "invalid pool spec: %s has neither cidrs nor addresses; write at least one, such "
                    "as cidrs: [\"10.200.0.0/24\"]",
                    name);
-    ipam_error_add(reterr, "pool", name);
-    return -1;
+    return refuse(name, reterr);
+}
+
+static struct pool_texts texts_of(const struct pool_spec *spec)
+{
+    return (struct pool_texts){spec->cidrs.items, spec->addresses.items, spec->excluded.items,
+                               spec->cidrs.count, spec->addresses.count, spec->excluded.count};
+}
+
+static int make_ranges(const char *name, const struct pool_spec *spec, struct pool_ranges *ret,
+                       struct ipam_error *reterr)
+{
+    const struct pool_texts texts = texts_of(spec);
+    const char *field;
+    struct ipam_error error;
+
+    if (!pool_ranges_make(&texts, ret, &field, &error))
+        return 0;
+    ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC, "invalid pool spec: %s: %s: %s", name, field, error.message);
+    return refuse(name, reterr);
+}
+
+static void number_family(struct plan_family *family, const struct pool_family_ranges *ranges)
+{
+    family->usable = ranges->usable;
+    family->excluded = ranges->excluded;
+    family->n_excluded = ranges->n_excluded;
+    family->base = mem_alloc(family->usable.count * sizeof(*family->base));
+    for (size_t i = 0; i < family->usable.count; i++) {
+        family->base[i] = family->capacity;
+        family->capacity += (uint64_t)(family->usable.items[i].last - family->usable.items[i].first) + 1;
+    }
 }
 
 int plan_make(const char *name, const struct pool_spec *spec, struct plan *ret, struct ipam_error *reterr)
 {
     struct plan plan = {0};
-    struct reading reading = {.plan = &plan};
-    int status = check_not_empty(name, spec, reterr);
 
-    plan.clipped = mem_alloc((spec->cidrs.count + spec->addresses.count) * sizeof(*plan.clipped));
-    if (!status)
-        status = read_field(&reading, name, "cidrs", &spec->cidrs, read_cidr, reterr);
-    if (!status)
-        status = read_field(&reading, name, "addresses", &spec->addresses, read_addresses, reterr);
-    if (!status)
-        status = read_field(&reading, name, "excluded", &spec->excluded, read_excluded, reterr);
-    for (unsigned int f = 0; f < FAMILIES; f++) {
-        if (!status)
-            finish_family(&plan.families[f], &reading.expanded[f]);
-        spans_done(&reading.expanded[f]);
-    }
-    if (!status)
-        status = check_capacity(name, &plan, reterr);
-    if (status)
-        plan_done(&plan);
-    else
-        *ret = plan;
-    return status;
+    if (check_not_empty(name, spec, reterr) < 0 || make_ranges(name, spec, &plan.ranges, reterr) < 0)
+        return -1;
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        number_family(&plan.families[f], &plan.ranges.families[f]);
+    *ret = plan;
+    return 0;
+}
+
+int plan_check_capacity(const char *name, const struct plan *plan, struct ipam_error *reterr)
+{
+    uint64_t capacity = plan->families[0].capacity + plan->families[1].capacity;
+
+    if (capacity <= ENGINE_POOL_CAPACITY_MAX)
+        return 0;
+    ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC,
+                   "invalid pool spec: %s: %llu addresses are more than a pool may have (%u); split "
+                   "it into several pools",
+                   name, (unsigned long long)capacity, ENGINE_POOL_CAPACITY_MAX);
+    return refuse(name, reterr);
+}
+
+int plan_check_new(const char *name, const struct plan *plan, struct ipam_error *reterr)
+{
+    const struct special_range *why = plan->ranges.hopeless_because;
+
+    if (plan_check_capacity(name, plan, reterr) < 0)
+        return -1;
+    if (!why)
+        return 0;
+    ipam_error_set(reterr, IPAM_REASON_INVALID_POOL_SPEC,
+                   "invalid pool spec: %s: no address of %s can be a virtual IP: %s is %s (%s); write another range",
+                   name, plan->ranges.hopeless, why->text, why->what, why->source);
+    return refuse(name, reterr);
+}
+
+bool spec_had(const struct pool_spec *spec, const struct ipam_addr *address)
+{
+    const struct pool_texts texts = texts_of(spec);
+
+    return pool_texts_had(&texts, address);
 }
 
 void plan_done(struct plan *plan)
 {
-    for (unsigned int f = 0; f < FAMILIES; f++) {
-        spans_done(&plan->families[f].usable);
-        spans_done(&plan->families[f].excluded);
+    for (unsigned int f = 0; f < FAMILIES; f++)
         free(plan->families[f].base);
-    }
-    free(plan->clipped);
+    pool_ranges_done(&plan->ranges);
     *plan = (struct plan){0};
 }
 
 bool plan_same(const struct plan *a, const struct plan *b)
 {
-    for (unsigned int f = 0; f < FAMILIES; f++) {
-        const struct spans *left = &a->families[f].usable, *right = &b->families[f].usable;
-
-        if (left->count != right->count)
+    for (unsigned int f = 0; f < FAMILIES; f++)
+        if (!spans_same(&a->families[f].usable, &b->families[f].usable))
             return false;
-        for (size_t i = 0; i < left->count; i++)
-            if (left->items[i].first != right->items[i].first || left->items[i].last != right->items[i].last)
-                return false;
-    }
     return true;
 }
 
@@ -288,4 +136,72 @@ addr_value plan_number(const struct plan_family *family, uint64_t index)
             high = middle;
     }
     return family->usable.items[low].first + (index - family->base[low]);
+}
+
+/* ---- What its user should know ---- */
+
+static const char *warn_clipped(const struct pool_ranges *ranges, struct arena *arena)
+{
+    if (ranges->n_clipped == 1)
+        return arena_printf(arena, "%s serves its first %d usable addresses only; split it to use more",
+                            ranges->clipped[0].text, IPAM_CIDR_USABLE_MAX);
+    return arena_printf(arena,
+                        "%s and %zu more serve their first %d usable addresses only; split them "
+                        "to use more",
+                        ranges->clipped[0].text, ranges->n_clipped - 1, IPAM_CIDR_USABLE_MAX);
+}
+
+static const char *warn_outside(const struct pool_ranges *ranges, struct arena *arena)
+{
+    if (ranges->n_outside == 1)
+        return arena_printf(arena, "Exclusion %s lies in no range of the pool; correct it or take it out",
+                            ranges->outside[0]);
+    return arena_printf(arena, "Exclusions %s and %zu more lie in no range of the pool; correct them or take them out",
+                        ranges->outside[0], ranges->n_outside - 1);
+}
+
+/* "0.0.0.0/8 ("this network", RFC 791), 127.0.0.0/8 (…)" */
+static const char *special_list(uint32_t rows, struct arena *arena)
+{
+    const char *list = "";
+
+    for (unsigned int row = 0; row < SPECIAL_RANGES; row++)
+        if (rows & UINT32_C(1) << row)
+            list = arena_printf(arena, "%s%s%s (%s, %s)", list, *list ? ", " : "", special_ranges[row].text,
+                                special_ranges[row].what, special_ranges[row].source);
+    return list;
+}
+
+void plan_warnings(const struct plan *plan, struct arena *arena, struct string_list *ret)
+{
+    const struct pool_ranges *ranges = &plan->ranges;
+    const char **items;
+    size_t count = 0;
+
+    *ret = (struct string_list){0};
+    if (!ranges->n_clipped && !ranges->n_outside && !ranges->left_out && !ranges->served)
+        return;
+    items = arena_alloc(arena, PLAN_WARNINGS_MAX * sizeof(*items));
+    if (ranges->n_clipped)
+        items[count++] = warn_clipped(ranges, arena);
+    if (ranges->n_outside)
+        items[count++] = warn_outside(ranges, arena);
+    if (ranges->left_out)
+        items[count++] = arena_printf(arena, "Addresses that can't be virtual IPs are left out: %s",
+                                      special_list(ranges->left_out, arena));
+    if (ranges->served)
+        items[count++] = arena_printf(arena, "Hosts and routers may not accept addresses of %s",
+                                      special_list(ranges->served, arena));
+    *ret = (struct string_list){items, count};
+}
+
+const char *plan_message(const struct plan *plan, struct arena *arena)
+{
+    struct string_list warnings;
+    const char *message = "";
+
+    plan_warnings(plan, arena, &warnings);
+    for (size_t i = 0; i < warnings.count; i++)
+        message = arena_printf(arena, "%s%s%s", message, *message ? ". " : "", warnings.items[i]);
+    return message;
 }

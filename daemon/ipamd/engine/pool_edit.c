@@ -28,22 +28,9 @@ static const struct pool_spec *newest_spec(const struct pool *pool)
     return pool->record.has_rejected ? &pool->record.rejected : &pool->record.spec;
 }
 
-static const char *clipped_message(const struct plan *plan, struct arena *arena)
-{
-    if (!plan->n_clipped)
-        return "";
-    if (plan->n_clipped == 1)
-        return arena_printf(arena, "%s serves its first %d usable addresses only; split it to use more",
-                            plan->clipped[0], IPAM_CIDR_USABLE_MAX);
-    return arena_printf(arena,
-                        "%s and %zu more serve their first %d usable addresses only; split them "
-                        "to use more",
-                        plan->clipped[0], plan->n_clipped - 1, IPAM_CIDR_USABLE_MAX);
-}
-
 /* ---- Rejected pools, again ---- */
 
-static int older_first(const void *a, const void *b)
+int pools_older_first(const void *a, const void *b)
 {
     const struct pool *left = *(struct pool *const *)a, *right = *(struct pool *const *)b;
 
@@ -61,7 +48,7 @@ static bool retry(struct engine *engine, struct pool *pool)
         return false;
     record.state = POOL_READY;
     record.reason = IPAM_REASON_NONE;
-    record.message = clipped_message(&pool->rejected_plan, engine->batch->ctx->arena);
+    record.message = plan_message(&pool->rejected_plan, engine->batch->ctx->arena);
     record.has_spec = true;
     record.spec = record.rejected;
     record.has_rejected = false;
@@ -97,7 +84,7 @@ void pools_retry_rejected(struct engine *engine)
         if (engine->listed.items[n]->has_rejected_plan)
             pool_vector_add(&rejected, engine->listed.items[n]);
     if (rejected.count) /* qsort takes no NULL */
-        qsort(rejected.items, rejected.count, sizeof(*rejected.items), older_first);
+        qsort(rejected.items, rejected.count, sizeof(*rejected.items), pools_older_first);
     while (i < rejected.count) {
         if (rejected.items[i]->has_rejected_plan && retry(engine, rejected.items[i]))
             i = 0; /* what it gave up may be what an older one needs */
@@ -108,6 +95,61 @@ void pools_retry_rejected(struct engine *engine)
         if (rejected.items[i]->has_rejected_plan)
             record_overlap(engine, rejected.items[i]);
     free(rejected.items);
+}
+
+/* ---- After a replay ---- */
+
+/* It has nothing in force from here on. */
+static void record_aside(struct engine *engine, const struct pool *pool)
+{
+    struct pool_record record = pool->record;
+    struct ipam_error error;
+    struct pool *other;
+    struct ipam_range range;
+
+    if (regions_overlap(engine, &pool->aside_plan, pool, &other, &range))
+        overlap_error(pool->name, other, &range, &error);
+    else
+        plan_check_capacity(pool->name, &pool->aside_plan, &error);
+    if (record.state == POOL_DRAINING || !record.has_rejected) {
+        record.reason = error.reason;
+        record.message = error.message;
+    }
+    if (record.state != POOL_DRAINING) {
+        record.rejected = *newest_spec(pool);
+        record.state = POOL_REJECTED;
+        record.has_rejected = true;
+        record.has_spec = false;
+        record.spec = (struct pool_spec){.uid = ""};
+    }
+    emit_pool(engine, &record);
+}
+
+static void refresh_message(struct engine *engine, const struct pool *pool)
+{
+    struct pool_record record = pool->record;
+
+    record.message = plan_message(&pool->plan, engine->batch->ctx->arena);
+    if (record.state == POOL_READY && strcmp(record.message, pool->record.message))
+        emit_pool(engine, &record);
+}
+
+void pools_settle_loaded(struct engine *engine)
+{
+    struct pool_vector pools = {0};
+
+    for (size_t i = 0; i < engine->listed.count; i++)
+        pool_vector_add(&pools, engine->listed.items[i]);
+    if (pools.count) /* qsort takes no NULL */
+        qsort(pools.items, pools.count, sizeof(*pools.items), pools_older_first);
+    for (size_t i = 0; i < pools.count; i++)
+        if (pools.items[i]->aside)
+            record_aside(engine, pools.items[i]);
+    for (size_t i = 0; i < pools.count; i++)
+        refresh_message(engine, pools.items[i]);
+    free(pools.items);
+    engine->space_changed = true;
+    pools_retry_rejected(engine);
 }
 
 /* ---- Apply ---- */
@@ -152,6 +194,12 @@ static int check_standing(struct application *application, struct ipam_error *re
     return 0;
 }
 
+/* The very spec that is in force now. */
+static bool is_in_force(const struct application *application)
+{
+    return application->unchanged && application->pool->record.state == POOL_READY;
+}
+
 /* -1: refused for INVALID_POOL_SPEC or POOL_OVERLAP. */
 static int make_plan(const struct engine *engine, const struct application *application, struct plan *ret,
                      struct ipam_error *reterr)
@@ -163,6 +211,10 @@ static int make_plan(const struct engine *engine, const struct application *appl
 
     if (plan_make(name, &application->spec, &plan, reterr) < 0)
         return -1;
+    if (!is_in_force(application) && plan_check_new(name, &plan, reterr) < 0) {
+        plan_done(&plan);
+        return -1;
+    }
     if (regions_overlap(engine, &plan, application->pool, &other, &range)) {
         plan_done(&plan);
         return overlap_error(name, other, &range, reterr);
@@ -185,8 +237,9 @@ static struct pool_record record_base(const struct engine *engine, const struct 
         return record;
     record.id = pool->record.id;
     record.created_at = pool->record.created_at;
-    record.has_spec = pool->record.has_spec;
-    record.spec = pool->record.spec;
+    record.has_spec = pool->in_force;
+    if (pool->in_force)
+        record.spec = pool->record.spec;
     return record;
 }
 
@@ -207,7 +260,7 @@ static void apply_accepted(struct engine *engine, const struct application *appl
     struct pool_record record = record_base(engine, application);
 
     record.state = POOL_READY;
-    record.message = clipped_message(plan, engine->batch->ctx->arena);
+    record.message = plan_message(plan, engine->batch->ctx->arena);
     record.has_spec = true;
     record.spec = application->spec;
     emit_pool(engine, &record);
@@ -298,8 +351,13 @@ static void emit_end(struct engine *engine, const struct pool *pool, enum pool_s
     struct pool_record record = pool->record;
 
     record.state = state;
-    record.reason = IPAM_REASON_NONE;
-    record.message = "";
+    if (pool->in_force || state == POOL_REMOVED) {
+        record.reason = IPAM_REASON_NONE;
+        record.message = "";
+    } else {
+        record.has_spec = true; /* for the record only: the reason says that it is not in force */
+        record.spec = *newest_spec(pool);
+    }
     record.has_rejected = false;
     record.rejected = (struct pool_spec){.uid = ""};
     emit_pool(engine, &record);
@@ -312,7 +370,7 @@ void pools_remove_drained(struct engine *engine)
     if (!drained.count)
         return;
     engine->drained = (struct pool_vector){0};
-    qsort(drained.items, drained.count, sizeof(struct pool *), older_first);
+    qsort(drained.items, drained.count, sizeof(struct pool *), pools_older_first);
     for (size_t i = 0; i < drained.count; i++)
         if ((!i || drained.items[i] != drained.items[i - 1]) && !pool_claims(drained.items[i]))
             emit_end(engine, drained.items[i], POOL_REMOVED);

@@ -14,6 +14,22 @@ static void waiting_record_of(const struct claim *claim, struct claim_record *re
     ret->waiting_since = wait->since;
 }
 
+static void user_of_claim(const struct claim *claim, struct claim_record *ret)
+{
+    ret->has_user = claim->user;
+    ret->user = claim->user ? claim->user->id : 0;
+}
+
+void user_of_record(const struct engine *engine, const struct claim *from, struct claim_record *ret)
+{
+    if (from) {
+        user_of_claim(from, ret);
+        return;
+    }
+    ret->has_user = true;
+    ret->user = engine->batch->actor.uid;
+}
+
 /* `cooling`, and `requested` of a claim with an address, are left out: they have to be made. */
 void claim_record_of(const struct claim *claim, struct claim_record *ret)
 {
@@ -30,6 +46,7 @@ void claim_record_of(const struct claim *claim, struct claim_record *ret)
         .created_at = {claim->created_at},
         .allocated_at = {claim->allocated_at},
     };
+    user_of_claim(claim, ret);
     if (claim->state == CLAIM_WAITING)
         waiting_record_of(claim, ret);
     if (claim->state == CLAIM_COOLING)
@@ -118,12 +135,27 @@ static struct string_list list_of(const struct engine *engine, struct arena *are
     return (struct string_list){items, list.count};
 }
 
+static struct string_list clipped_of(const struct engine *engine, struct arena *arena, const struct pool_ranges *ranges)
+{
+    const char **items = arena_alloc(arena, ranges->n_clipped * sizeof(*items));
+
+    for (size_t i = 0; i < ranges->n_clipped; i++)
+        items[i] = text_of(engine, arena, ranges->clipped[i].text);
+    return (struct string_list){items, ranges->n_clipped};
+}
+
 static void spec_texts(const struct engine *engine, struct arena *arena, struct pool_spec *spec)
 {
     spec->cidrs = list_of(engine, arena, spec->cidrs);
     spec->addresses = list_of(engine, arena, spec->addresses);
     spec->excluded = list_of(engine, arena, spec->excluded);
     spec->uid = text_of(engine, arena, spec->uid);
+}
+
+/* The one count that may be larger than a pool: of IPv6. */
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 static struct pool_counts counts_sum(const struct pool_counts *a, const struct pool_counts *b)
@@ -133,7 +165,7 @@ static struct pool_counts counts_sum(const struct pool_counts *a, const struct p
         .allocated = a->allocated + b->allocated,
         .available = a->available + b->available,
         .cooling = a->cooling + b->cooling,
-        .excluded = a->excluded + b->excluded,
+        .excluded = add_saturating(a->excluded, b->excluded),
         .orphaned = a->orphaned + b->orphaned,
         .waiting = a->waiting + b->waiting,
     };
@@ -141,16 +173,15 @@ static struct pool_counts counts_sum(const struct pool_counts *a, const struct p
 
 struct pool_view pool_view_of(struct engine *engine, struct pool *pool, struct arena *arena)
 {
-    struct string_list clipped = {pool->plan.clipped, pool->plan.n_clipped};
     struct pool_view view = {.record = pool->record, .revision = pool->revision, .claims = pool_claims(pool)};
 
     pool_counts_of(pool, 0, &view.ipv4);
     pool_counts_of(pool, 1, &view.ipv6);
     view.total = counts_sum(&view.ipv4, &view.ipv6);
-    view.clipped = clipped;
+    view.clipped = clipped_of(engine, arena, &pool->plan.ranges);
+    plan_warnings(&pool->plan, arena, &view.warnings);
     if (!engine->batch || !engine->batch->dry)
         return view;
-    view.clipped = list_of(engine, arena, clipped);
     view.record.name = text_of(engine, arena, view.record.name);
     view.record.message = text_of(engine, arena, view.record.message);
     spec_texts(engine, arena, &view.record.spec);

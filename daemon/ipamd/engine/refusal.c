@@ -9,7 +9,7 @@
 /* What messages are made of. */
 struct facts {
     const struct refusal *refusal;
-    const char *pool;   /* name */
+    const char *pool;   /* name of the refusal's, "" when it is none */
     const char *family; /* "ipv4" */
     const char *text;   /* the address as asked for */
     char address[IPAM_ADDR_TEXT_MAX];
@@ -34,12 +34,21 @@ static int describe_pool_draining(const struct facts *facts, struct ipam_error *
 
 static int describe_pool_rejected(const struct facts *facts, struct ipam_error *reterr)
 {
-    return ipam_error_set(reterr, facts->refusal->reason, "pool rejected: %s was never accepted (%s)", facts->pool,
-                          facts->refusal->request->pool->record.message);
+    const struct pool *pool = facts->refusal->pool;
+
+    return ipam_error_set(reterr, facts->refusal->reason, "pool rejected: %s %s accepted (%s)", facts->pool,
+                          pool_claims(pool) ? "is no longer" : "was never", pool->record.message);
 }
 
 static int describe_family_not_in_pool(const struct facts *facts, struct ipam_error *reterr)
 {
+    const struct plan *plan = &facts->refusal->pool->plan;
+
+    if (plan->ranges.families[facts->refusal->family].n_excluded)
+        return ipam_error_set(reterr, facts->refusal->reason,
+                              "family not in pool: %s has no %s addresses left, it excludes them all; take some out of "
+                              "excluded, or add %s addresses to the pool",
+                              facts->pool, facts->family, facts->family);
     return ipam_error_set(reterr, facts->refusal->reason,
                           "family not in pool: %s has no %s addresses; ask for another family, or "
                           "add %s addresses to the pool",
@@ -93,12 +102,50 @@ static int describe_excluded(const struct facts *facts, struct ipam_error *reter
                           facts->pool, facts->address);
 }
 
+/* Of the refusal's pool; *ret_entry as with pool_ranges_place. */
+static enum pool_place place_of(const struct facts *facts, const char **ret_entry)
+{
+    const struct refusal *refusal = facts->refusal;
+
+    return pool_ranges_place(&refusal->pool->plan.ranges, &refusal->request->demands[refusal->family].address,
+                             ret_entry);
+}
+
 static int describe_not_in_pool(const struct facts *facts, struct ipam_error *reterr)
 {
+    static const char *const ways[] = {
+        [POOL_NETWORK] = "is the network address of",
+        [POOL_BROADCAST] = "is the broadcast address of",
+        [POOL_PAST_LIMIT] = "lies past the first 65536 usable addresses of",
+    };
+    const char *entry;
+    enum pool_place place = place_of(facts, &entry);
+
+    if (entry)
+        return ipam_error_set(reterr, facts->refusal->reason,
+                              "address not in pool: %s %s %s, so %s does not give it; ask for an address of the pool",
+                              facts->address, ways[place], entry, facts->pool);
     return ipam_error_set(reterr, facts->refusal->reason,
                           "address not in pool: %s does not lie in %s; ask for an address of the "
                           "pool",
                           facts->address, facts->pool);
+}
+
+static int describe_reserved(const struct facts *facts, struct ipam_error *reterr)
+{
+    const struct refusal *refusal = facts->refusal;
+    const struct special_range *special = special_range_find(&refusal->request->demands[refusal->family].address);
+    const char *cidr;
+    enum pool_place place;
+
+    if (special && special->refused)
+        return ipam_error_set(reterr, refusal->reason,
+                              "address reserved: %s can't be a virtual IP: %s is %s (%s); ask for another address",
+                              facts->address, special->text, special->what, special->source);
+    place = place_of(facts, &cidr);
+    return ipam_error_set(reterr, refusal->reason,
+                          "address reserved: %s is the %s address of %s in pool %s; ask for another address",
+                          facts->address, place == POOL_NETWORK ? "network" : "broadcast", cidr, facts->pool);
 }
 
 static int describe_in_use(const struct facts *facts, struct ipam_error *reterr)
@@ -133,6 +180,7 @@ static const struct description descriptions[] = {
     {IPAM_REASON_POOL_DRAINING, describe_pool_draining, false, false},
     {IPAM_REASON_POOL_REJECTED, describe_pool_rejected, false, false},
     {IPAM_REASON_FAMILY_NOT_IN_POOL, describe_family_not_in_pool, true, false},
+    {IPAM_REASON_ADDRESS_RESERVED, describe_reserved, false, true},
     {IPAM_REASON_ADDRESS_EXCLUDED, describe_excluded, false, true},
     {IPAM_REASON_ADDRESS_NOT_IN_POOL, describe_not_in_pool, false, true},
     {IPAM_REASON_ADDRESS_IN_USE, describe_in_use, false, true},
@@ -157,7 +205,7 @@ int refusal_error(const struct refusal *refusal, struct ipam_error *reterr)
     const struct demand *demand = &refusal->request->demands[refusal->family];
     const struct claim *holder = refusal->holder;
     struct facts facts = {.refusal = refusal,
-                          .pool = refusal->request->pool_name,
+                          .pool = refusal->pool ? refusal->pool->name : refusal->request->pool_name,
                           .family = ipam_family_name(family_at(refusal->family)),
                           .text = demand->text};
 

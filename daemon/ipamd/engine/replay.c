@@ -150,6 +150,7 @@ int engine_replay(struct engine *engine, const struct change *change, struct ipa
         change->kind == CHANGE_POOL ? replay_pool(engine, change, reterr) : replay_claim(engine, change, reterr);
 
     batch_forget(engine);
+    engine->loaded = true;
     if (!status && change->revision > engine->revision)
         engine_set_revision(engine, change->revision);
     return status;

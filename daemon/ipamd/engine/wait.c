@@ -157,6 +157,28 @@ void waits_pend_address(struct engine *engine, unsigned int family, addr_value n
         wait_pend(engine, wait);
 }
 
+void waits_pend_span(struct engine *engine, unsigned int family, const struct span *span)
+{
+    struct wait key = {.watched = addr_make(family_at(family), span->first)};
+    struct watchers *watchers = &engine->watchers[family];
+
+    if (RB_EMPTY(watchers))
+        return;
+    for (struct wait *wait = RB_NFIND(watchers, watchers, &key); wait && addr_number(&wait->watched) <= span->last;
+         wait = RB_NEXT(watchers, watchers, wait))
+        wait_pend(engine, wait);
+}
+
+void waits_pend_all(struct engine *engine)
+{
+    for (size_t i = claims_after(engine, 0); i < engine->n_ids; i = claims_next(engine, i)) {
+        struct claim *claim = claim_at(engine, i);
+
+        if (claim && claim->state == CLAIM_WAITING)
+            wait_pend(engine, claim->wait);
+    }
+}
+
 /* ---- A claim starts and stops to wait ---- */
 
 void wait_free(struct wait *wait)

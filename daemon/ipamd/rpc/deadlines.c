@@ -33,11 +33,11 @@ static uint64_t deadline_of(const struct rpc_call *call)
     return timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
 }
 
-/* A stream's messages come when they come. */
+/* A unary request has so long to come; a stream is looked at after as long, again and again. */
 static uint64_t complete_by(const struct rpc_call *call)
 {
     uint64_t timeout = call->server->options.request_timeout;
-    if (timeout == 0 || !call->method || call->method->flags & RPC_STREAM)
+    if (timeout == 0 || !call->method)
         return UINT64_MAX;
     return call_host(call)->monotonic_now(call_host(call)->user) + timeout;
 }
@@ -47,6 +47,18 @@ void deadline_begin(struct rpc_call *call)
     call->deadline = deadline_of(call);
     call->complete_by = complete_by(call);
     due_add(call);
+}
+
+/* A stream's messages come when they come, but one that has begun must be whole by the second look. */
+static bool stream_goes_on(struct rpc_call *call)
+{
+    uint64_t now_at = call->messages + 1;
+    bool is_midway = grpc_call_is_midway(call->stream);
+    if (!(call->method->flags & RPC_STREAM) || (is_midway && call->seen == now_at))
+        return false;
+    call->seen = is_midway ? now_at : 0;
+    call->complete_by = complete_by(call);
+    return true;
 }
 
 static void call_expire(struct rpc_call *call, uint64_t now)
@@ -70,9 +82,9 @@ void rpc_server_expire(struct rpc_server *server)
         deadline_forget(call);
         if (call->finished)
             continue;
-        if (call->deadline <= now || call->complete_by <= now)
+        if (call->deadline <= now || (call->complete_by <= now && !stream_goes_on(call)))
             call_expire(call, now);
-        else /* its request has come since */
+        else /* its request has come since, or it is a stream */
             due_add(call);
     }
 }

@@ -6,6 +6,8 @@
 
 #include "grpc/health/v1/health.pb-c.h"
 
+#define REQUEST_MAX 1024 /* the name of a service */
+
 typedef Grpc__Health__V1__HealthCheckResponse Response;
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus Status;
 
@@ -77,10 +79,10 @@ enum { METHOD_CHECK, METHOD_WATCH };
 static const struct rpc_method methods[] = {
     [METHOD_CHECK] = {"Check", &grpc__health__v1__health_check_request__descriptor,
                       &grpc__health__v1__health_check_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS, handle_check,
-                      NULL, NULL},
+                      NULL, NULL, REQUEST_MAX},
     [METHOD_WATCH] = {"Watch", &grpc__health__v1__health_check_request__descriptor,
                       &grpc__health__v1__health_check_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS | RPC_STREAM,
-                      handle_watch, NULL, NULL},
+                      handle_watch, NULL, NULL, REQUEST_MAX},
 };
 
 const struct rpc_service health_service = {"grpc.health.v1.Health", methods, sizeof methods / sizeof *methods};

@@ -19,8 +19,9 @@ struct rpc_call {
     const struct rpc_method *method;
     const uint8_t *request; /* unary: as it came; it is read when it is handled, as that takes many times the memory */
     uint64_t deadline;      /* monotonic ns; UINT64_MAX: none */
-    uint64_t complete_by;   /* the same for its request to have come; UINT64_MAX: none, or it has */
-    uint64_t due;           /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
+    uint64_t complete_by;   /* the same for its request to have come, or to be looked at; UINT64_MAX: none, or it has */
+    uint64_t messages, seen;     /* stream: that have come; plus one: as the last look found one half sent */
+    uint64_t due;                /* of both the earlier, or one that has been put off since; UINT64_MAX: in no tree */
     RB_ENTRY(rpc_call) due_node; /* of the server's */
     const uint8_t *reply;        /* held until durable: this, or error */
     size_t reply_size;
@@ -40,7 +41,7 @@ struct rpc_server {
     struct rpc_counters counters;
     struct rpc_ring calls;
     struct calls_due due;  /* those that may be late one day, the first one first */
-    struct rpc_ring queue; /* peers whose calls wait for a later turn, in order */
+    struct rpc_ring queue; /* parties whose calls wait for a later turn, in order */
     uint64_t turn;
     size_t spent;         /* in this turn by large calls, and by those that had waited */
     uint64_t resumed_at;  /* monotonic ns: such calls were served */

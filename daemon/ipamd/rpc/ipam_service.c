@@ -514,7 +514,7 @@ static void handle_list_changes(struct rpc_call *call, const ProtobufCMessage *m
     };
     rpc_set_user(call, read);
     rpc_expect(call, PAGE_BYTES, sizeof *read + read->arena.held);
-    read->work = server->host.work(server->host.user, history_run, history_done, read);
+    read->work = server->host.work(server->host.user, rpc_actor(call), history_run, history_done, read);
 }
 
 /* ---- Status ------------------------------------------------------------------------------------------------------ */
@@ -561,16 +561,16 @@ static void handle_get_status(struct rpc_call *call, const ProtobufCMessage *mes
 #define METHOD(name, lower) #name, &ipam__v1__##lower##_request__descriptor, &ipam__v1__##lower##_reply__descriptor
 
 static const struct rpc_method methods[] = {
-    {METHOD(ApplyPool, apply_pool), RPC_ROLE_ADMIN, 0, handle_apply_pool, NULL, NULL},
-    {METHOD(DeletePool, delete_pool), RPC_ROLE_ADMIN, 0, handle_delete_pool, NULL, NULL},
-    {METHOD(GetPool, get_pool), RPC_ROLE_READ, 0, handle_get_pool, NULL, NULL},
-    {METHOD(ListPools, list_pools), RPC_ROLE_READ, RPC_LARGE, handle_list_pools, NULL, NULL},
-    {METHOD(Allocate, allocate), RPC_ROLE_ALLOCATE, 0, handle_allocate, NULL, NULL},
-    {METHOD(Release, release), RPC_ROLE_ALLOCATE, 0, handle_release, NULL, NULL},
-    {METHOD(GetClaims, get_claims), RPC_ROLE_READ, 0, handle_get_claims, NULL, NULL},
-    {METHOD(ListClaims, list_claims), RPC_ROLE_READ, RPC_LARGE, handle_list_claims, NULL, NULL},
-    {METHOD(ListChanges, list_changes), RPC_ROLE_READ, 0, handle_list_changes, NULL, history_close},
-    {METHOD(GetStatus, get_status), RPC_ROLE_READ, 0, handle_get_status, NULL, NULL},
+    {METHOD(ApplyPool, apply_pool), RPC_ROLE_ADMIN, 0, handle_apply_pool, NULL, NULL, RPC_REQUEST_LONG},
+    {METHOD(DeletePool, delete_pool), RPC_ROLE_ADMIN, 0, handle_delete_pool, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(GetPool, get_pool), RPC_ROLE_READ, 0, handle_get_pool, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(ListPools, list_pools), RPC_ROLE_READ, RPC_LARGE, handle_list_pools, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(Allocate, allocate), RPC_ROLE_ALLOCATE, 0, handle_allocate, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(Release, release), RPC_ROLE_ALLOCATE, 0, handle_release, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(GetClaims, get_claims), RPC_ROLE_READ, 0, handle_get_claims, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(ListClaims, list_claims), RPC_ROLE_READ, RPC_LARGE, handle_list_claims, NULL, NULL, RPC_REQUEST_SHORT},
+    {METHOD(ListChanges, list_changes), RPC_ROLE_READ, 0, handle_list_changes, NULL, history_close, RPC_REQUEST_SHORT},
+    {METHOD(GetStatus, get_status), RPC_ROLE_READ, 0, handle_get_status, NULL, NULL, RPC_REQUEST_SHORT},
 };
 
 const struct rpc_service ipam_service = {"ipam.v1.IPAM", methods, sizeof methods / sizeof *methods};

@@ -12,6 +12,8 @@
 #include "google/protobuf/descriptor.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 
+#define REQUEST_MAX 1024 /* the name of a file, a symbol or a type */
+
 typedef Google__Protobuf__FileDescriptorProto File;
 typedef Google__Protobuf__DescriptorProto Message;
 typedef Google__Protobuf__EnumDescriptorProto Enum;
@@ -275,7 +277,7 @@ static void handle_info(struct rpc_call *call, const ProtobufCMessage *message)
 static const struct rpc_method methods[] = {
     {"ServerReflectionInfo", &grpc__reflection__v1__server_reflection_request__descriptor,
      &grpc__reflection__v1__server_reflection_response__descriptor, RPC_ROLE_NONE, RPC_ALWAYS | RPC_STREAM, handle_info,
-     rpc_end, NULL},
+     rpc_end, NULL, REQUEST_MAX},
 };
 
 const struct rpc_service reflection_service = {"grpc.reflection.v1.ServerReflection", methods, 1};

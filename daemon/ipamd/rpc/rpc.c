@@ -51,7 +51,7 @@ static void routes_make(struct rpc_server *server)
     for (size_t i = 0; rpc_service_at(i); i++) {
         for (size_t j = 0; j < services[i]->n_methods; j++) {
             const struct rpc_method *method = &services[i]->methods[j];
-            assert(method->role);
+            assert(method->role && method->max_request > 0);
             server->routes[server->n_routes++] = (struct route){
                 .path = arena_printf(&server->arena, "/%s/%s", services[i]->name, method->name),
                 .method = method,
@@ -209,6 +209,11 @@ struct rpc_server *rpc_call_server(struct rpc_call *call)
     return call->server;
 }
 
+const struct actor *rpc_actor(const struct rpc_call *call)
+{
+    return &call_peer(call)->actor;
+}
+
 const struct rpc_server_options *rpc_server_options(const struct rpc_server *server)
 {
     return &server->options;
@@ -230,7 +235,10 @@ struct engine_ctx rpc_engine_ctx(struct rpc_call *call)
         .arena = rpc_arena(call),
         .changes = rpc_pipeline(call)->gathering,
         .limits = call->server->options.limits,
+        .scope = call_peer(call)->scope,
     };
+    if (call_peer(call)->role == RPC_ROLE_ADMIN)
+        ctx.limits.user_claims_max = 0; /* Kubernetes' owners are all one user's */
     ctx.actor.method = call->method->name;
     return ctx;
 }
@@ -254,7 +262,7 @@ static const ProtobufCMessage *request_read(struct rpc_call *call, struct arena 
     struct ipam_error error;
     ProtobufCAllocator allocator = record_allocator(arena);
     const ProtobufCMessage *request = NULL;
-    if (wire_check_strings(call->method->request, message, size, &error) == 0) {
+    if (wire_check(call->method->request, message, size, &error) == 0) {
         request = protobuf_c_message_unpack(call->method->request, &allocator, size, message);
         if (!request)
             ipam_error_set(&error, IPAM_REASON_MALFORMED_MESSAGE, "malformed request: the %zu bytes are not a %s", size,
@@ -327,8 +335,10 @@ static void on_request(struct grpc_call *stream, void *user)
     call->method = route_find(server, grpc_call_path(stream));
     deadline_begin(call);
     struct ipam_error error;
-    if (call_admit(call, &error) == 0)
+    if (call_admit(call, &error) == 0) {
+        grpc_call_limit_message(stream, call->method->max_request);
         return;
+    }
     rpc_fail_now(call, &error);
     if (peer->refused)
         grpc_endpoint_shutdown(grpc_call_endpoint(stream));
@@ -359,6 +369,7 @@ static void on_message(struct grpc_call *stream, const uint8_t *message, size_t 
     struct ipam_error error;
     if (call->finished)
         return;
+    call->messages++;
     if (call->method->flags & RPC_STREAM) {
         arena_reset(rpc_scratch(call));
         const ProtobufCMessage *request = request_read(call, rpc_scratch(call), message, size);

@@ -22,8 +22,9 @@ struct rpc_host {
     struct wall_time (*wall_now)(void *user);
     struct elapsed_time (*elapsed_now)(void *user);
     uint64_t (*monotonic_now)(void *user); /* ns */
-    /* Runs run(arg) on a worker thread, when nothing better is to be done, and then done(arg) on the loop. */
-    void *(*work)(void *user, void (*run)(void *arg), void (*done)(void *arg), void *arg);
+    /* Runs run(arg) on a worker thread, when nothing better is to be done and others have had their turn, and then done(arg)
+     * on the loop. */
+    void *(*work)(void *user, const struct actor *who, void (*run)(void *arg), void (*done)(void *arg), void *arg);
     bool (*drop)(void *user, void *work); /* true: it had not begun, and neither run nor done will be called */
     /* An endpoint has something to send. */
     void (*wake)(struct grpc_endpoint *endpoint);
@@ -45,24 +46,32 @@ struct rpc_ring {
     struct rpc_ring *next, *prev;
 };
 
+/* Peers that share their time: those of a user. Zeroed, and then the server's until all of its peers are done. */
+struct rpc_party {
+    struct rpc_ring queued; /* of the server's: calls of its peers wait for a later turn; next is NULL while none do */
+    struct rpc_ring peers;  /* whose calls they are, in order */
+};
+
 /* Who is at the other end; the user pointer of every endpoint given to rpc_callbacks points at one. */
 struct rpc_peer {
     struct rpc_server *server;
+    struct rpc_party *party;
     struct actor actor; /* its method is filled per call */
     enum rpc_role role;
-    size_t max_unread;       /* bytes of answers that may wait to be read by it */
-    size_t held;             /* bytes of answers that wait for the disk, and of requests that wait */
-    size_t expected;         /* bytes of answers that are being made elsewhere */
-    const char *refused;     /* one client too many: its first call is answered so, and it goes; else NULL */
+    struct engine_scope scope; /* for whom it may act; the process fills it for the role allocate */
+    size_t max_unread;         /* bytes of answers that may wait to be read by it */
+    size_t held;               /* bytes of answers that wait for the disk, and of requests that wait */
+    size_t expected;           /* bytes of answers that are being made elsewhere */
+    const char *refused;       /* one client too many: its first call is answered so, and it goes; else NULL */
     struct rpc_ring put_off; /* calls that wait for it to catch up with reading, for the engine, or for a later turn */
-    struct rpc_ring queued;  /* of the server's: its calls wait for a later turn; next is NULL while they don't */
+    struct rpc_ring queued;  /* of its party's: its calls wait for a later turn; next is NULL while they don't */
     uint64_t turn;           /* in which it had `spent` */
     size_t spent;            /* of its share of that turn */
 };
 
-/* actor's strings are borrowed for the peer's life. */
-void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
-                   size_t max_unread);
+/* party, and actor's strings, are borrowed for the peer's life. */
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, struct rpc_party *party, const struct actor *actor,
+                   enum rpc_role role, size_t max_unread);
 
 void rpc_peer_done(struct rpc_peer *peer); /* its connection is closing */
 
@@ -92,7 +101,12 @@ struct rpc_method {
     void (*handle)(struct rpc_call *call, const ProtobufCMessage *request);
     void (*end)(struct rpc_call *call);   /* stream: the client has sent all; may be NULL */
     void (*close)(struct rpc_call *call); /* the call is gone, answered or not; may be NULL */
+    uint32_t max_request;                 /* bytes of a request; never 0. The option --max-message holds, too */
 };
+
+/* A request holds names and addresses, each bounded in itself, and no list: that is a few KiB at most. */
+#define RPC_REQUEST_SHORT 8192
+#define RPC_REQUEST_LONG  UINT32_MAX /* as much as --max-message allows */
 
 struct rpc_service {
     const char *name; /* "ipam.v1.IPAM" */
@@ -111,7 +125,7 @@ struct rpc_server_options {
     struct pipeline *pipeline;          /* borrowed */
     const char *role_remedy[RPC_ROLES]; /* how one gets a role: the end of a refusal's message; borrowed */
     struct engine_limits limits;        /* what it points at is borrowed */
-    uint64_t request_timeout;           /* ns that a unary request may take to come in; 0: no end */
+    uint64_t request_timeout; /* ns that a unary request, or a message of a stream, may take to come in; 0: no end */
 };
 
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
@@ -124,8 +138,8 @@ void rpc_server_expire(struct rpc_server *server);        /* now and then: ends 
 void rpc_server_shutdown(struct rpc_server *server);   /* ends streams; calls that come from now on get SHUTTING_DOWN */
 bool rpc_server_busy(const struct rpc_server *server); /* calls are open */
 
-/* A turn of the loop ends: peers whose calls wait for that are served one after the other, as far as a turn's share goes; while
- * others are served, or changes are being written, only now and then. */
+/* A turn of the loop ends: parties whose calls wait for that are served one after the other, one peer each, as far as a turn's
+ * share goes; while others are served, or changes are being written, only now and then. */
 void rpc_server_turn(struct rpc_server *server);
 /* Calls wait for a later turn, which should come in so many ms. */
 bool rpc_server_waits(const struct rpc_server *server, uint64_t *ret_ms);
@@ -155,6 +169,7 @@ struct arena *rpc_arena(struct rpc_call *call); /* lives as long as the call */
 struct arena *rpc_scratch(struct rpc_call *call);
 struct pipeline *rpc_pipeline(struct rpc_call *call);
 struct rpc_server *rpc_call_server(struct rpc_call *call);
+const struct actor *rpc_actor(const struct rpc_call *call); /* who calls */
 struct engine_ctx rpc_engine_ctx(struct rpc_call *call);
 /* For what needs more than the method's own role. `what`: as in "… needs the role admin". -1 with PERMISSION_DENIED. */
 int rpc_need_role(const struct rpc_call *call, enum rpc_role role, const char *what, struct ipam_error *reterr);

@@ -43,10 +43,24 @@ static bool share_is_spent(const struct rpc_peer *peer)
     return peer->turn == peer->server->turn && peer->spent >= TURN_SHARE;
 }
 
+static bool party_waits(const struct rpc_party *party)
+{
+    return party->peers.next != &party->peers;
+}
+
+static void party_queue(struct rpc_server *server, struct rpc_party *party)
+{
+    if (!party->queued.next)
+        ring_add(&server->queue, &party->queued);
+}
+
+/* Who makes more connections is served no sooner: the queue is one of parties. */
 static void peer_queue(struct rpc_peer *peer)
 {
-    if (!peer->queued.next)
-        ring_add(&peer->server->queue, &peer->queued);
+    if (peer->queued.next)
+        return;
+    ring_add(&peer->party->peers, &peer->queued);
+    party_queue(peer->server, peer->party);
 }
 
 static bool has_put_off(const struct rpc_peer *peer)
@@ -69,16 +83,21 @@ static void call_resume(struct rpc_call *call)
     server->resumed_at = call_host(call)->monotonic_now(call_host(call)->user);
 }
 
-void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, const struct actor *actor, enum rpc_role role,
-                   size_t max_unread)
+void rpc_peer_init(struct rpc_peer *peer, struct rpc_server *server, struct rpc_party *party, const struct actor *actor,
+                   enum rpc_role role, size_t max_unread)
 {
-    *peer = (struct rpc_peer){.server = server, .actor = *actor, .role = role, .max_unread = max_unread};
+    *peer =
+        (struct rpc_peer){.server = server, .party = party, .actor = *actor, .role = role, .max_unread = max_unread};
     peer->put_off.next = peer->put_off.prev = &peer->put_off;
+    if (!party->peers.next)
+        party->peers.next = party->peers.prev = &party->peers;
 }
 
 void rpc_peer_done(struct rpc_peer *peer)
 {
     ring_remove(&peer->queued);
+    if (!party_waits(peer->party))
+        ring_remove(&peer->party->queued);
 }
 
 void rpc_peer_resume(struct rpc_peer *peer)
@@ -103,6 +122,17 @@ static void peer_serve(struct rpc_peer *peer)
         }
         call_resume(call);
     }
+}
+
+/* The first of its peers; the party goes to the end of the queue. */
+static void party_serve(struct rpc_server *server, struct rpc_party *party)
+{
+    struct rpc_ring *first = party->peers.next;
+    ring_remove(&party->queued);
+    ring_remove(first);
+    if (party_waits(party))
+        party_queue(server, party);
+    peer_serve((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
 }
 
 static bool has_queue(const struct rpc_server *server)
@@ -131,11 +161,8 @@ void rpc_server_turn(struct rpc_server *server)
     server->spent = 0;
     if (!has_queue(server) || queue_stands_back(server) > 0)
         return;
-    while (has_queue(server) && server->spent < TURN_SHARE) {
-        struct rpc_ring *first = server->queue.next;
-        ring_remove(first);
-        peer_serve((struct rpc_peer *)((char *)first - offsetof(struct rpc_peer, queued)));
-    }
+    while (has_queue(server) && server->spent < TURN_SHARE)
+        party_serve(server, (struct rpc_party *)((char *)server->queue.next - offsetof(struct rpc_party, queued)));
 }
 
 /* Whoever comes anew has no share that is spent, so those that wait and all turns together count as well. */

@@ -77,14 +77,17 @@ static bool is_text(struct cursor value)
     return true;
 }
 
-static int field_check(const ProtobufCMessageDescriptor *type, uint64_t key, struct cursor value,
+static int message_check(const ProtobufCMessageDescriptor *type, struct cursor cursor, size_t *fields,
+                         struct ipam_error *reterr);
+
+static int field_check(const ProtobufCMessageDescriptor *type, uint64_t key, struct cursor value, size_t *fields,
                        struct ipam_error *reterr)
 {
     const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, (unsigned int)(key >> 3));
     if (!field || (key & 7) != WIRE_LENGTH)
         return 0;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return wire_check_strings(field->descriptor, value.next, (size_t)(value.end - value.next), reterr);
+        return message_check(field->descriptor, value, fields, reterr);
     if (field->type != PROTOBUF_C_TYPE_STRING || is_text(value))
         return 0;
     return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST,
@@ -92,17 +95,26 @@ static int field_check(const ProtobufCMessageDescriptor *type, uint64_t key, str
                           type->short_name);
 }
 
-int wire_check_strings(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
-                       struct ipam_error *reterr)
+static int message_check(const ProtobufCMessageDescriptor *type, struct cursor cursor, size_t *fields,
+                         struct ipam_error *reterr)
 {
-    struct cursor cursor = {data, data + size};
     while (cursor.next < cursor.end) {
         uint64_t key;
         struct cursor value = {NULL, NULL};
         if (!varint_read(&cursor, &key) || !value_read(&cursor, (enum wire_type)(key & 7), &value))
             return 0;
-        if (field_check(type, key, value, reterr) < 0)
+        if (++*fields > WIRE_FIELDS_MAX)
+            return ipam_error_set(reterr, IPAM_REASON_LIMIT_EXCEEDED,
+                                  "too many fields: a request has %d at most, list entries and unknown fields included",
+                                  WIRE_FIELDS_MAX);
+        if (field_check(type, key, value, fields, reterr) < 0)
             return -1;
     }
     return 0;
+}
+
+int wire_check(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size, struct ipam_error *reterr)
+{
+    size_t fields = 0;
+    return message_check(type, (struct cursor){data, data + size}, &fields, reterr);
 }

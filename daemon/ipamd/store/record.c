@@ -44,7 +44,7 @@ struct field {
     uint32_t offset;
     const struct codec *codec;
     const struct message *message; /* of a nested message */
-    uint32_t extra;                /* nested: offset of the bool that says it is there; enumeration: its last number */
+    uint32_t extra; /* nested, optional: offset of the bool that says it is there; enumeration: its last number */
 };
 
 #define ALWAYS_THERE UINT32_MAX
@@ -213,6 +213,21 @@ static void get_limited(struct source *source, uint64_t last, uint32_t *ret)
 static void get_uint32(struct source *source, const struct field *field, void *base)
 {
     get_limited(source, UINT32_MAX, MEMBER(uint32_t, field, base));
+}
+
+/* 0 is a number like others: whether there is one is told by the bool. */
+static void put_optional(struct sink *sink, const struct field *field, const void *base)
+{
+    if (!*((const bool *)base + field->extra))
+        return;
+    put_varint(sink, *MEMBER(const uint32_t, field, base));
+    put_varint(sink, field->tag);
+}
+
+static void get_optional(struct source *source, const struct field *field, void *base)
+{
+    get_limited(source, UINT32_MAX, MEMBER(uint32_t, field, base));
+    *((bool *)base + field->extra) = true;
 }
 
 _Static_assert(sizeof(enum claim_state) == sizeof(uint32_t) && sizeof(enum pool_state) == sizeof(uint32_t) &&
@@ -414,6 +429,7 @@ static void get_cooling(struct source *source, const struct field *field, void *
 static const struct codec codec_uint64 = {put_uint64, get_uint64, NULL, false};
 static const struct codec codec_int64 = {put_int64, get_int64, NULL, false};
 static const struct codec codec_uint32 = {put_uint32, get_uint32, NULL, false};
+static const struct codec codec_optional = {put_optional, get_optional, NULL, false};
 static const struct codec codec_enum = {put_uint32, get_enum, NULL, false};
 static const struct codec codec_bool = {put_bool, get_bool, NULL, false};
 static const struct codec codec_string = {put_string, get_string, clear_string, false};
@@ -459,6 +475,10 @@ struct wire_change {
 #define FIELD_ENUM(number, type, member, last)                          \
     {                                                                   \
         VARINT(number), offsetof(type, member), &codec_enum, NULL, last \
+    }
+#define FIELD_OPTIONAL(number, type, member, there)                                          \
+    {                                                                                        \
+        VARINT(number), offsetof(type, member), &codec_optional, NULL, offsetof(type, there) \
     }
 #define FIELD_NESTED(number, type, member, message, there)                        \
     {                                                                             \
@@ -532,6 +552,7 @@ static const struct field claim_fields[] = {
     FIELD(VARINT, 14, struct claim_record, waiting_since, uint64),
     FIELD(VARINT, 17, struct claim_record, id, uint64),
     {DELIMITED(18), offsetof(struct claim_record, cooling), &codec_cooling, &cooling_message, 0},
+    FIELD_OPTIONAL(22, struct claim_record, user, has_user),
 };
 static const struct message claim_message = MESSAGE(claim_fields);
 

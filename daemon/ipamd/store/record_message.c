@@ -73,6 +73,10 @@ Ipam__V1__Claim *record_claim_message(const struct claim_view *claim, struct are
     message->revision = claim->revision;
     message->id = record->id;
     message->cooling = cooling_message(record->cooling, arena);
+    if (record->has_user) {
+        message->made_by_case = IPAM__V1__CLAIM__MADE_BY_USER;
+        message->user = record->user;
+    }
     return message;
 }
 
@@ -134,6 +138,8 @@ Ipam__V1__Pool *record_pool_message(const struct pool_view *pool, struct arena *
     message->ipv6 = counts_message(&pool->ipv6, arena);
     message->n_clipped_cidrs = pool->clipped.count;
     message->clipped_cidrs = borrow_list(&pool->clipped);
+    message->n_warnings = pool->warnings.count;
+    message->warnings = borrow_list(&pool->warnings);
     message->created_at = record_timestamp(record->created_at, arena);
     message->revision = pool->revision;
     message->id = record->id;

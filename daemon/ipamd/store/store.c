@@ -371,6 +371,12 @@ int store_commit(struct store *store, const struct changes *batch, uint8_t *ret_
     return 0;
 }
 
+uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE])
+{
+    memcpy(ret_hash, store->head.hash, STORE_HASH_SIZE);
+    return store->head.revision;
+}
+
 /* ---- Getting well ------------------------------------------------------------------------------------------------ */
 
 /* The disk could only be read when the store was opened. Nothing was written since, so opening anew

@@ -33,6 +33,9 @@ struct store *store_close(struct store *store); /* checkpoints if the disk lets 
  * engine is of no use then. Not beside store_commit. */
 int store_load(struct store *store, struct engine *engine, struct ipam_error *reterr);
 
+/* The newest change that is durable, and its hash; 0 and zero bytes in an empty history. Called as store_commit is. */
+uint64_t store_head(const struct store *store, uint8_t ret_hash[STORE_HASH_SIZE]);
+
 /* Writes `batch` durably: all or nothing. -1 with STORE_UNAVAILABLE: the store is as before the call and can be used on
  * (after a crash, and only then, the batch may be there after all: nobody was told that it is not).
  * On success the hash of change i is at ret_hashes + 32 * i (may be NULL). One caller at a time; beside reads. */

@@ -1,6 +1,6 @@
 """Run as a program: becomes another user for good, then calls ipamd and prints what it got as JSON.
 
-as_user.py UID GID GROUPS SOCKET methods|changes|end_cooling ADDRESS|connect|connections N|listen EVENTS
+as_user.py UID GID GROUPS SOCKET methods|changes|end_cooling ADDRESS|connect|connections N|listen EVENTS|subscribe EVENTS N|calls JSON
 """
 import contextlib
 import json
@@ -17,7 +17,7 @@ from harness.errors import Refusal  # noqa: E402
 from harness.protos import ipam as pb, ipam_grpc, reflection, reflection_grpc  # noqa: E402
 from harness.requests import allocate, release  # noqa: E402
 
-from google.protobuf import descriptor_pb2  # noqa: E402
+from google.protobuf import descriptor_pb2, json_format  # noqa: E402
 
 SECONDS = 20
 
@@ -84,6 +84,12 @@ def changes(path):
 def end_cooling(path, address):
     request = pb.ReleaseRequest(address=address, end_cooling=True)
     return outcome(lambda: ipam_grpc.IPAMStub(channel_to(path)).Release(request, timeout=SECONDS))
+def calls(path, texts):
+    """Makes calls [[method, request], …] one after the other; what became of each."""
+    ipam = ipam_grpc.IPAMStub(channel_to(path))
+    return [outcome(lambda method=method, request=request: getattr(ipam, method)(
+        json_format.ParseDict(request, getattr(pb, f"{method}Request")()), timeout=SECONDS))
+        for method, request in json.loads(texts)]
 
 
 def connect(path):
@@ -107,6 +113,21 @@ def listen(_path, events):
                 break
             heard += more
     return {"bytes": len(heard), "ticks": heard.count(b"tick")}
+
+
+def subscribe(_path, events, count):
+    """How many subscribers of so many are let in; they stay until its input ends."""
+    peers = [socket.socket(socket.AF_UNIX) for _ in range(int(count))]
+    heard = 0
+    for peer in peers:
+        peer.settimeout(SECONDS)
+        peer.connect(events)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            peer.sendall(b"\0SP\0\0\x21\0\0")
+            heard += len(peer.recv(16)) > 0 and len(peer.recv(16)) > 0  # the greeting, and a tick
+    print(heard, flush=True)
+    sys.stdin.read()
+    return heard
 
 
 def connections(path, count):
