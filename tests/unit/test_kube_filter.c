@@ -262,6 +262,7 @@ static void what_can_not_be_kept_of_a_part_is_told_by_the_object(void **state)
         {"{\"who\":{\"\xff\":1}}", "metadata.parts.who is left out: a name in it has a NUL character or is not UTF-8",
          "[{},{}]"},
         {"\"\xff\"", "metadata.parts is left out: a text in it is not UTF-8", "[{}]"},
+        {"{\"who\":1},\"\xff\"", "metadata.parts is left out: a text in it is not UTF-8", "[{\"who\":1},{}]"},
         {"[1,\"\xff\"]", "metadata.parts is left out: a text in it is not UTF-8", "[{}]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
