@@ -86,6 +86,14 @@ static inline struct elapsed_time cooling_end(const struct cooling_record *cooli
     return (struct elapsed_time){cooling->boot_time.ns + (int64_t)cooling->delay_seconds * 1000000000};
 }
 
+/* When a cooling ends for people: as `recorded`, unless the wall clock was set since, so that `computed`, what is left of it
+ * from now on, lies a second or more away. Two clocks can't be read at one moment: each computed one is some digits off. */
+static inline struct wall_time cooling_until_now(struct wall_time recorded, struct wall_time computed)
+{
+    int64_t off = computed.ns - recorded.ns;
+    return off > -1000000000 && off < 1000000000 ? recorded : computed;
+}
+
 /* One owner's demand for one address of one family.
  *
  *             (none) ──► WAITING ──► BOUND ──► COOLING ──► RELEASED (gone)
