@@ -81,6 +81,13 @@ void arena_done(struct arena *arena)
     arena_init(arena);
 }
 
+void arena_wipe(struct arena *arena)
+{
+    for (struct arena_block *block = arena->blocks; block; block = block->older)
+        explicit_bzero(block->data, block->size - sizeof(*block));
+    arena_done(arena);
+}
+
 void arena_reset(struct arena *arena)
 {
     struct arena_block *kept = arena->blocks;

@@ -20,6 +20,7 @@ struct arena {
 
 void arena_init(struct arena *arena);
 void arena_done(struct arena *arena);  /* frees everything; the arena is as after arena_init */
+void arena_wipe(struct arena *arena);  /* the same, for secrets: overwrites everything before */
 void arena_reset(struct arena *arena); /* forgets all that was given out; keeps one block of at most 64 KiB */
 
 /* Aligned for any type, not cleared. Never NULL: a process that is out of memory aborts with a message on stderr

@@ -28,13 +28,13 @@ struct kube_call {
     char *method, *path, *body;
     struct transfer_request request;
     struct transfer transfer;
-    struct response_bytes bytes;
+    struct response response;
     struct kube_stream_callbacks callbacks; /* of a call, only end */
     void *user;
-    bool background, too_large, opened, open_told;
+    bool background, opened, open_told;
     int status;
     uint32_t retry_after_ms;
-    json_t *json;
+    json_t *json;            /* of a call that is no stream */
     struct ipam_error error; /* of a call that failed */
     bool failed;
 };
@@ -43,7 +43,9 @@ TAILQ_HEAD(calls, kube_call);
 
 struct kube_client {
     uv_loop_t *loop;
-    const struct kube_config *config;
+    struct kube_config *config;
+    unsigned int config_version; /* that the credentials are of */
+    bool config_told;            /* that it can't be used */
     struct kube_client_options options;
     char *user_agent;
     struct credentials credentials;
@@ -165,17 +167,16 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
 static size_t on_body(char *data, size_t size, size_t count, void *user)
 {
     struct kube_call *call = user;
-    if (response_add(&call->bytes, data, size * count) == 0)
-        return size * count;
-    call->too_large = true;
-    return 0;
+    enum filter_result result = response_add(&call->response, data, size * count);
+    bool is_broken = result == FILTER_BAD && call->request.is_stream && call->opened;
+    return result == FILTER_LARGE || is_broken ? 0 : size * count; /* the text of a refusal may be a proxy's */
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 static void call_free(struct kube_call *call)
 {
-    response_done(&call->bytes);
+    response_done(&call->response);
     json_decref(call->json);
     free(call->method);
     free(call->path);
@@ -183,10 +184,40 @@ static void call_free(struct kube_call *call)
     free(call);
 }
 
+static void config_tell(struct kube_client *client, const struct ipam_error *error)
+{
+    if (client->options.config_changed && !(error && client->config_told))
+        client->options.config_changed(error, client->options.user);
+    client->config_told = error != NULL;
+}
+
+/* All of the configuration that is there now; what it names may come a moment after it. */
+static void config_refresh(struct kube_client *client, uint64_t now)
+{
+    struct credentials credentials;
+    struct ipam_error error;
+    int status = kube_config_refresh(client->config, now, &error);
+    if (status < 0)
+        config_tell(client, &error);
+    if (client->config_version == client->config->version)
+        return;
+    if (credentials_init(&credentials, client->config, &error) < 0) {
+        config_tell(client, &error);
+        return;
+    }
+    credentials_done(&client->credentials);
+    client->credentials = credentials;
+    client->config_version = client->config->version;
+    client->config_told = false;
+    config_tell(client, NULL);
+}
+
 static void call_start(struct kube_call *call)
 {
     struct kube_client *client = call->client;
-    credentials_refresh(&client->credentials, uv_now(client->loop) + 1);
+    uint64_t now = uv_now(client->loop) + 1;
+    config_refresh(client, now);
+    credentials_refresh(&client->credentials, now);
     transfer_init(&call->transfer, client->config, &client->credentials, client->user_agent, &call->request);
     CURL *easy = call->transfer.easy;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
@@ -268,7 +299,8 @@ static struct kube_call *call_new(struct kube_client *client, const struct kube_
         .user = client->options.user,
     };
     call->background = request->background && !is_stream;
-    call->bytes.max = client->options.max_response;
+    response_init(&call->response, is_stream ? KUBE_EVENTS : request->shape, request->fields,
+                  client->options.max_response);
     call->callbacks = *callbacks;
     call->user = user;
     return call;
@@ -324,65 +356,56 @@ static void writes_stop(struct kube_client *client)
 
 /* ---- Streams ----------------------------------------------------------------------------------------------------- */
 
-static bool has_line(const struct response_bytes *bytes)
-{
-    return bytes->size > bytes->scanned &&
-           memchr(bytes->data + bytes->scanned, '\n', bytes->size - bytes->scanned) != NULL;
-}
-
 /* A stream that has something to tell, or NULL. */
 static struct kube_call *stream_next(struct kube_client *client)
 {
     struct kube_call *call = TAILQ_FIRST(&client->running);
-    while (call && !(call->request.is_stream && call->opened && (!call->open_told || has_line(&call->bytes))))
+    while (call &&
+           !(call->request.is_stream && call->opened && (!call->open_told || response_has_value(&call->response))))
         call = TAILQ_NEXT(call, link);
     return call;
 }
 
-/* 1: told something. The call may be cancelled within. */
-static int stream_tell(struct kube_call *call, bool last)
+/* The call may be cancelled within. */
+static void stream_tell(struct kube_call *call)
 {
-    json_t *object;
     if (!call->open_told) {
         call->open_told = true;
         call->callbacks.opened(call->user);
-        return 1;
+        return;
     }
-    int found = response_line(&call->bytes, last, &object, &call->error);
-    if (found > 0) {
-        call->callbacks.line(object, call->user);
-        json_decref(object);
-    }
-    call->failed = call->failed || found < 0;
-    return found;
+    json_t *object = response_take(&call->response);
+    call->callbacks.line(object, call->user);
+    json_decref(object);
 }
 
 static void streams_tell(struct kube_client *client)
 {
     struct kube_call *call;
     while ((call = stream_next(client)))
-        if (stream_tell(call, false) < 0)
-            call_halt(call);
+        stream_tell(call);
 }
 
 /* What had come when it ended. */
 static void stream_rest(struct kube_call *call)
 {
-    while (!call->failed && call->opened && stream_tell(call, true) > 0)
-        ;
+    while (!call->failed && call->opened && (!call->open_told || response_has_value(&call->response)))
+        stream_tell(call);
 }
 
 /* ---- Ends -------------------------------------------------------------------------------------------------------- */
 
-static void body_check(struct kube_call *call)
+/* That too much came, or no JSON, is why curl was told to stop. */
+static int response_verify(struct kube_call *call, struct ipam_error *reterr)
 {
-    struct ipam_error error;
-    bool is_success = call->status >= 200 && call->status < 300;
-    call->json = response_parse(&call->bytes, &error);
-    if (call->json || !is_success)
-        return;
-    ipam_error_prefix(&error, "%s %.*s", call->method, (int)strcspn(call->path, "?"), call->path);
-    call_fail(call, &error);
+    if (response_check(&call->response, reterr) == 0)
+        return 0;
+    return ipam_error_prefix(reterr, "%s %.*s", call->method, (int)strcspn(call->path, "?"), call->path);
+}
+
+static bool is_success(const struct kube_call *call)
+{
+    return call->status >= 200 && call->status < 300;
 }
 
 static void result_check(struct kube_call *call, CURLcode result)
@@ -393,22 +416,19 @@ static void result_check(struct kube_call *call, CURLcode result)
     curl_easy_getinfo(call->transfer.easy, CURLINFO_RETRY_AFTER, &retry_after);
     retry_after = retry_after > MAX_RETRY_AFTER ? MAX_RETRY_AFTER : retry_after;
     call->retry_after_ms = retry_after > 0 ? (uint32_t)retry_after * 1000 : 0;
-    if (call->too_large) {
-        ipam_error_set(&error, IPAM_REASON_API_UNREACHABLE, "%s %.*s: the response is larger than %" PRIu64 " bytes",
-                       call->method, (int)strcspn(call->path, "?"), call->path, call->bytes.max);
+    if (result != CURLE_WRITE_ERROR &&
+        transfer_check(&call->transfer, result, call->client->config, &call->request, &error) < 0)
         call_fail(call, &error);
-    } else if (transfer_check(&call->transfer, result, call->client->config, &call->request, &error) < 0) {
+    else if ((is_success(call) || result == CURLE_WRITE_ERROR) && response_verify(call, &error) < 0)
         call_fail(call, &error);
-    }
 }
 
 static void call_finish(struct kube_call *call, CURLcode result)
 {
     result_check(call, result);
     call_halt(call);
-    bool is_stream = call->request.is_stream && call->opened;
-    if (!call->failed && !is_stream)
-        body_check(call);
+    if (!call->failed && !(call->request.is_stream && call->opened))
+        call->json = response_take(&call->response);
 }
 
 static void outcome_count(struct kube_client *client, const struct kube_call *call)
@@ -505,7 +525,7 @@ static void multi_set(struct kube_client *client)
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)client->options.max_connections + 4);
 }
 
-int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const struct kube_client_options *options,
+int kube_client_new(uv_loop_t *loop, struct kube_config *config, const struct kube_client_options *options,
                     struct kube_client **ret, struct ipam_error *reterr)
 {
     struct credentials credentials;
@@ -519,6 +539,7 @@ int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const str
     struct kube_client *client = mem_zalloc(sizeof *client);
     client->loop = loop;
     client->config = config;
+    client->config_version = config->version;
     client->credentials = credentials;
     client->multi = multi;
     TAILQ_INIT(&client->waiting);

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "config.h"
+#include "filter.h"
 
 struct kube_client;
 struct kube_call; /* a request under way */
@@ -20,16 +21,19 @@ struct kube_call; /* a request under way */
 struct kube_client_options {
     const char *user_agent;   /* "ipam-watcher/0.1.0" */
     uint32_t timeout_ms;      /* of a request that says nothing else; 0: 15 s */
-    uint64_t max_response;    /* bytes of one response body; 0: 64 MiB */
+    uint64_t max_response;    /* bytes of one response body, or of one event; 0: 64 MiB */
     uint32_t max_connections; /* requests to the server at once; 0: 8 */
     /* Whether what changes something may still be sent; asked before any byte goes out, and once it says no all such calls
      * under way are cancelled. For a lease whose end was slept through. NULL: always. */
     bool (*may_write)(void *user);
-    void *user; /* of may_write */
+    /* The kubeconfig was written anew: it counts from now on (NULL), or it can't be used, and the one before goes on. May be
+     * NULL. */
+    void (*config_changed)(const struct ipam_error *error, void *user);
+    void *user; /* of both */
 };
 
-/* `config` is borrowed for the client's life. -1: INVALID_CONFIG (a credential file can't be read), INTERNAL. */
-int kube_client_new(uv_loop_t *loop, const struct kube_config *config, const struct kube_client_options *options,
+/* `config` is borrowed for the client's life, and refreshed by it; several clients may share one. -1: INVALID_CONFIG (a credential file can't be read), INTERNAL. */
+int kube_client_new(uv_loop_t *loop, struct kube_config *config, const struct kube_client_options *options,
                     struct kube_client **ret, struct ipam_error *reterr);
 /* Cancels what is under way (its callbacks come with CANCELLED), then closed(user) from the loop. No call may follow. */
 void kube_client_close(struct kube_client *client, void (*closed)(void *user), void *user);
@@ -38,14 +42,21 @@ void kube_client_close(struct kube_client *client, void (*closed)(void *user), v
 #define KUBE_MERGE_PATCH "application/merge-patch+json"
 #define KUBE_JSON_PATCH  "application/json-patch+json"
 
+/* What a response carries; of a stream it is KUBE_EVENTS, whatever the request says. */
+enum kube_shape { KUBE_ONE, KUBE_PAGE, KUBE_EVENTS };
+
 struct kube_request {
     const char *method; /* "GET", "POST", "PUT", "PATCH", "DELETE" */
     const char *path;   /* "/apis/novaedge.io/v1alpha1/proxyvips/web-vip/status?fieldManager=…": names in it escaped
                                  with kube_path */
     const char *content_type; /* of body, static; NULL: KUBE_JSON */
     const json_t *body;       /* NULL: none; not needed after the call */
-    uint32_t timeout_ms;      /* from when it is sent; 0: the client's */
-    bool background;          /* nobody waits for it: it goes when no other does, a few at once */
+    const struct kube_field
+        *fields;           /* of the API objects in the response, static: nothing else of them is kept, and what
+                                        anybody wrote into other fields can't spoil it. NULL: everything is kept */
+    enum kube_shape shape; /* with `fields` */
+    uint32_t timeout_ms;   /* from when it is sent; 0: the client's */
+    bool background;       /* nobody waits for it: it goes when no other does, a few at once */
 };
 
 struct kube_response {
@@ -80,6 +91,10 @@ struct kube_call *kube_stream(struct kube_client *client, const struct kube_requ
  * "PATCH /apis/…/proxyvips/web-vip/status: 403 Forbidden: proxyvips \"web-vip\" is forbidden: User …". */
 void kube_response_error(const struct kube_request *request, const struct kube_response *response,
                          struct ipam_error *ret);
+
+/* Of an error of a response: it was larger than the client takes; the HTTP status of a refusal, else 0. */
+bool kube_error_is_too_large(const struct ipam_error *error);
+int kube_error_status(const struct ipam_error *error);
 
 /* printf for paths: every %s is percent-escaped as one path segment or query value; %u stands for a number; nothing else is
  * known. The caller frees. Aborts when memory runs out. */

@@ -1,9 +1,11 @@
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -12,11 +14,30 @@
 
 #define SERVICE_ACCOUNT_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
 #define NAMESPACE_MAX       1024
+#define LOOK_MS             1000
+
+/* How a configuration was found, so that it can be read again. */
+struct config_files {
+    char *kubeconfig, *context; /* as asked for; NULL: not given */
+    struct config_file {
+        char *path;
+        struct stat seen; /* when it was read */
+    } * items;
+    size_t count;
+    uint64_t looked_at; /* ms */
+};
 
 static const char *environment(const char *name)
 {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
+}
+
+static void text_wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 /* ---- In a Pod ---------------------------------------------------------------------------------------------------- */
@@ -119,10 +140,45 @@ static int paths_find(const struct kube_config_options *options, struct paths *p
         home ? "" : " ($HOME is not set)");
 }
 
+static struct stat file_state(const char *path)
+{
+    struct stat st = {0};
+    if (stat(path, &st) < 0)
+        return (struct stat){0};
+    return st;
+}
+
+/* Before they are read: what is written meanwhile counts as new. */
+static struct config_files *files_new(const struct kube_config_options *options, const struct paths *paths)
+{
+    struct config_files *files = mem_zalloc(sizeof *files);
+    files->kubeconfig = options->kubeconfig ? mem_strdup(options->kubeconfig) : NULL;
+    files->context = options->context ? mem_strdup(options->context) : NULL;
+    files->items = mem_zalloc(paths->count * sizeof *files->items);
+    files->count = paths->count;
+    for (size_t i = 0; i < paths->count; i++)
+        files->items[i] = (struct config_file){mem_strdup(paths->items[i]), file_state(paths->items[i])};
+    return files;
+}
+
+static void files_free(struct config_files *files)
+{
+    if (!files)
+        return;
+    for (size_t i = 0; i < files->count; i++)
+        free(files->items[i].path);
+    free(files->items);
+    free(files->kubeconfig);
+    free(files->context);
+    free(files);
+}
+
 static int files_read(const struct kube_config_options *options, struct kube_config *config, struct ipam_error *reterr)
 {
     struct paths paths = {0};
     int status = paths_find(options, &paths, reterr);
+    if (status == 0)
+        config->files = files_new(options, &paths);
     if (status == 0)
         status = kubeconfig_read(paths.items, paths.count, options->context, config, reterr);
     paths_done(&paths);
@@ -189,7 +245,7 @@ static void precedence(struct kube_config *config)
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (!pairs[i].winner)
             continue;
-        free(*pairs[i].loser);
+        text_wipe(*pairs[i].loser);
         *pairs[i].loser = NULL;
     }
 }
@@ -251,7 +307,92 @@ struct kube_config *kube_config_free(struct kube_config *config)
         config->source,
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        free(texts[i]);
+        text_wipe(texts[i]);
+    files_free(config->files);
     free(config);
     return NULL;
+}
+
+/* ---- Written anew ------------------------------------------------------------------------------------------------ */
+
+/* A file that is away for a moment is about to be written. */
+static bool files_changed(const struct config_files *files)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        struct stat now = file_state(files->items[i].path);
+        if (now.st_ino != 0 && !file_is_same(&now, &files->items[i].seen))
+            return true;
+    }
+    return false;
+}
+
+int kube_config_refresh(struct kube_config *config, uint64_t now_ms, struct ipam_error *reterr)
+{
+    struct config_files *files = config->files;
+    struct kube_config *fresh, old = *config;
+    if (!files || (files->looked_at && now_ms - files->looked_at < LOOK_MS))
+        return 0;
+    files->looked_at = now_ms;
+    if (!files_changed(files))
+        return 0;
+    struct kube_config_options options = {files->kubeconfig, files->context};
+    if (kube_config_load(&options, &fresh, reterr) < 0)
+        return -1;
+    fresh->version = old.version + 1;
+    fresh->files->looked_at = now_ms;
+    *config = *fresh;
+    *fresh = old;
+    kube_config_free(fresh);
+    return 1;
+}
+
+/* ---- What is dangerous ------------------------------------------------------------------------------------------- */
+
+bool kube_config_is_loopback(const struct kube_config *config)
+{
+    char host[64];
+    struct in_addr v4;
+    struct in6_addr v6;
+    const char *at = strstr(config->server, "://") + 3;
+    bool is_bracketed = *at == '[';
+    int length = (int)strcspn(at + is_bracketed, is_bracketed ? "]" : ":/");
+    snprintf(host, sizeof host, "%.*s", length, at + is_bracketed);
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return strcmp(host, "localhost") == 0;
+}
+
+static void open_to_all(const char *what, const char *path, void (*tell)(const char *text, void *user), void *user)
+{
+    char text[1024];
+    struct stat st;
+    if (!path || stat(path, &st) < 0 || !(st.st_mode & S_IROTH))
+        return;
+    snprintf(text, sizeof text, "%s %s can be read by every user of this machine: run chmod 600 %s", what, path, path);
+    tell(text, user);
+}
+
+void kube_config_warn(const struct kube_config *config, void (*tell)(const char *text, void *user), void *user)
+{
+    char text[1024];
+    bool has_secret = config->token || config->token_file || config->password;
+    if (has_secret && strncmp(config->server, "http://", 7) == 0 && !kube_config_is_loopback(config)) {
+        snprintf(
+            text, sizeof text,
+            "%s: the token or password goes to %s unencrypted, where everybody on the way can read it: write https://",
+            config->source, config->server);
+        tell(text, user);
+    }
+    if (config->insecure_skip_tls_verify) {
+        snprintf(text, sizeof text,
+                 "%s: insecure-skip-tls-verify is set, so anybody on the way can pose as the API server: give its "
+                 "certificate-authority instead",
+                 config->source);
+        tell(text, user);
+    }
+    for (size_t i = 0; config->files && i < config->files->count; i++)
+        open_to_all("kubeconfig", config->files->items[i].path, tell, user);
+    open_to_all("client-key", config->client_key_file, tell, user);
 }

@@ -1,12 +1,13 @@
 /* config.h: which API server to talk to, and as whom: a kubeconfig file, or what a Pod is given.
  *
- * Read once at start by the programs that talk to Kubernetes. It knows files and environment variables, and must not know
- * HTTP or the loop.
+ * Read by the programs that talk to Kubernetes at start, and again when a kubeconfig file was written anew. It knows files and
+ * environment variables, and must not know HTTP or the loop.
  */
 #ifndef IPAM_KUBE_CONFIG_H
 #define IPAM_KUBE_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <ipam/error.h>
 
@@ -28,13 +29,27 @@ struct kube_config {
     char *client_key_file, *client_key_data;
     char *username, *password;
     char *proxy_url;
-    char *namespace_; /* of the context or the service account; "default" if none says */
-    char *source;     /* for people: "context admin of /etc/kubernetes/admin.conf" */
+    char *namespace_;           /* of the context or the service account; "default" if none says */
+    char *source;               /* for people: "context admin of /etc/kubernetes/admin.conf" */
+    struct config_files *files; /* that it was read from; NULL: none */
+    unsigned int version;       /* another one with each kube_config_refresh that took something up */
 };
 
 /* -1: INVALID_CONFIG: which file, what is wrong in it (an unknown context: which there are; exec and auth-provider plugins
  * are not supported: what to use instead), or that there is none of the places to look in. */
 int kube_config_load(const struct kube_config_options *options, struct kube_config **ret, struct ipam_error *reterr);
-struct kube_config *kube_config_free(struct kube_config *config); /* NULL is fine; returns NULL */
+struct kube_config *
+kube_config_free(struct kube_config *config); /* NULL is fine; returns NULL; texts are overwritten */
+
+/* Reads the kubeconfig files again if one was written anew, looking once a second. 1: `config` holds what they say now, and all
+ * texts borrowed from it are gone. 0: nothing new. -1: as kube_config_load, and `config` stays as it was; it is tried again. */
+int kube_config_refresh(struct kube_config *config, uint64_t now_ms, struct ipam_error *reterr);
+
+/* What works and is dangerous, one line each: credentials that go unencrypted, a server that is not verified, secrets that
+ * everybody may read. */
+void kube_config_warn(const struct kube_config *config, void (*tell)(const char *text, void *user), void *user);
+
+bool kube_config_is_loopback(
+    const struct kube_config *config); /* the server is this machine, by its address or as localhost */
 
 #endif

@@ -34,6 +34,11 @@ static bool is_token(const char *text)
     return true;
 }
 
+static bool is_encrypted(const char *pem)
+{
+    return strstr(pem, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || strstr(pem, "Proc-Type: 4,ENCRYPTED");
+}
+
 /* The file may be written just now: an empty one is none. */
 static int item_read(struct credentials *credentials, int i)
 {
@@ -45,8 +50,9 @@ static int item_read(struct credentials *credentials, int i)
     if (!text)
         return -1;
     trim(text);
-    if (!*text || (i == CREDENTIAL_TOKEN && !is_token(text))) {
-        errno = *text ? EILSEQ : ENODATA;
+    bool is_no_token = i == CREDENTIAL_TOKEN && !is_token(text), is_locked = i == CREDENTIAL_KEY && is_encrypted(text);
+    if (!*text || is_no_token || is_locked) {
+        errno = is_locked ? EKEYREJECTED : *text ? EILSEQ : ENODATA;
         secret_free(text);
         return -1;
     }
@@ -54,6 +60,18 @@ static int item_read(struct credentials *credentials, int i)
     credentials->items[i].text = text;
     credentials->items[i].seen = st;
     return 0;
+}
+
+static int refuse(const struct kube_config *config, const char *path, struct ipam_error *reterr)
+{
+    if (errno == EKEYREJECTED)
+        return ipam_error_set(
+            reterr, IPAM_REASON_INVALID_CONFIG,
+            "%s: client-key%s%s is encrypted, and nobody is there to give its passphrase: write it in "
+            "clear where this user alone can read it: openssl pkey -in %s -out NEW-FILE",
+            config->source, path ? " " : "-data", path ? path : "", path ? path : "FILE");
+    return ipam_error_set(reterr, IPAM_REASON_INVALID_CONFIG, "%s: %s can't be read: %s", config->source, path,
+                          strerrordesc_np(errno));
 }
 
 int credentials_init(struct credentials *credentials, const struct kube_config *config, struct ipam_error *reterr)
@@ -71,11 +89,17 @@ int credentials_init(struct credentials *credentials, const struct kube_config *
         credentials->items[i].path = given[i].text ? NULL : given[i].path;
         credentials->items[i].text = given[i].text ? mem_strdup(given[i].text) : NULL;
         if (credentials->items[i].path && item_read(credentials, i) < 0) {
-            ipam_error_set(reterr, IPAM_REASON_INVALID_CONFIG, "%s: %s can't be read: %s", config->source,
-                           credentials->items[i].path, strerrordesc_np(errno));
+            refuse(config, credentials->items[i].path, reterr);
             credentials_done(credentials);
             return -1;
         }
+    }
+    const char *key = credentials->items[CREDENTIAL_KEY].text;
+    if (key && is_encrypted(key)) {
+        errno = EKEYREJECTED;
+        refuse(config, NULL, reterr);
+        credentials_done(credentials);
+        return -1;
     }
     const char *token = credentials->items[CREDENTIAL_TOKEN].text;
     if (!token || is_token(token))
@@ -91,12 +115,6 @@ void credentials_done(struct credentials *credentials)
         credentials->items[i].text = secret_free(credentials->items[i].text);
 }
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 void credentials_refresh(struct credentials *credentials, uint64_t now_ms)
 {
     struct stat st;
@@ -105,7 +123,7 @@ void credentials_refresh(struct credentials *credentials, uint64_t now_ms)
     credentials->looked_at = now_ms;
     for (int i = 0; i < N_CREDENTIALS; i++) {
         const char *path = credentials->items[i].path;
-        if (path && stat(path, &st) == 0 && !is_same_file(&st, &credentials->items[i].seen))
+        if (path && stat(path, &st) == 0 && !file_is_same(&st, &credentials->items[i].seen))
             item_read(credentials, i);
     }
 }

@@ -21,7 +21,7 @@ struct credentials {
     uint64_t looked_at; /* ms; 0: look at the next chance */
 };
 
-/* -1: INVALID_CONFIG: a file can't be read. `config` is borrowed. */
+/* -1: INVALID_CONFIG: a file can't be read, or a key is encrypted. `config` is borrowed. */
 int credentials_init(struct credentials *credentials, const struct kube_config *config, struct ipam_error *reterr);
 void credentials_done(struct credentials *credentials);
 

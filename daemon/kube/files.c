@@ -3,10 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "arena.h"
+
+bool file_is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
 
 /* A pipe or a device could keep us for ever. */
 static int open_regular(const char *path)
@@ -23,6 +30,18 @@ static int open_regular(const char *path)
     return -1;
 }
 
+/* As realloc, but what stood there does not stay in memory that is free: it may be a secret. */
+static char *grow(char *text, size_t size, size_t room)
+{
+    char *larger = mem_alloc(room);
+    if (text) {
+        memcpy(larger, text, size);
+        explicit_bzero(text, size);
+    }
+    free(text);
+    return larger;
+}
+
 static int read_all(int fd, char **text, size_t max, size_t *ret_size)
 {
     size_t size = 0, room = 0;
@@ -30,7 +49,7 @@ static int read_all(int fd, char **text, size_t max, size_t *ret_size)
     while (n != 0 && size < max) {
         if (room - size < 2) {
             room = room ? 2 * room : 4096;
-            *text = mem_realloc(*text, room);
+            *text = grow(*text, size, room);
         }
         n = read(fd, *text + size, (room - size < max - size ? room - size : max - size + 1) - 1);
         if (n < 0 && errno != EINTR)

@@ -57,6 +57,7 @@ static int file_read(struct reader *reader, const char *path, struct file *ret)
         return ipam_error_set(reader->reterr, IPAM_REASON_INVALID_CONFIG, "kubeconfig %s: %s", path,
                               strerrordesc_np(errno));
     int status = yaml_read(&reader->arena, path, text, size, &documents, &error);
+    explicit_bzero(text, size);
     free(text);
     if (status < 0)
         return ipam_error_set(reader->reterr, IPAM_REASON_INVALID_CONFIG, "%s", error.message);
@@ -160,6 +161,8 @@ static int take_data(struct reader *reader, const struct entry *entry, const str
 {
     uint8_t *data;
     size_t size;
+    if (!*value->text) /* as kubectl does: as if it were not there */
+        return 0;
     if (base64_decode(&reader->arena, without_blanks(&reader->arena, value->text), &data, &size) < 0)
         return fail(reader, entry->file, value, arena_printf(&reader->arena, "%s is not base64", field->key));
     if (!memmem(data, size, "-----BEGIN ", 11) || memchr(data, '\0', size))
@@ -301,6 +304,6 @@ int kubeconfig_read(char *const *paths, size_t n_paths, const char *context, str
         status = file_read(&reader, paths[i], &reader.files[i]);
     if (status == 0)
         status = context_take(&reader, context ? context : current_context(&reader));
-    arena_done(&reader.arena);
+    arena_wipe(&reader.arena);
     return status;
 }

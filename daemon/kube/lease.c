@@ -38,9 +38,12 @@ struct kube_lease {
 
 static void lease_try(struct kube_lease *lease);
 
+/* Others' clocks go on while this machine sleeps: CLOCK_MONOTONIC would not. */
 static uint64_t now_ms(void)
 {
-    return uv_hrtime() / 1000000;
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static uint64_t term_ms(const struct kube_lease *lease)

@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "absence.h"
 #include "arena.h"
 #include "health.h"
 #include "lease.h"
@@ -20,6 +21,9 @@
 #define LOOK_MS  250  /* how often the connection to ipamd is looked at */
 #define GRACE_MS 1000 /* for connecting at the start */
 #define CHANNEL  "ipamd"
+
+#define LINES_MAX 10 /* about objects, in LINES_MS */
+#define LINES_MS  10000
 
 #define AT(field) offsetof(struct program_options, field)
 
@@ -83,8 +87,10 @@ struct program {
     enum act act;
     bool wanted; /* it may act: there is no lease, or we hold it */
     bool stopping, connected, said_ready;
-    uint64_t started_at, turns, troubles_begun;
-    int step; /* of the shut-down */
+    uint64_t started_at, turns, troubles_begun, undefined;
+    uint64_t lines_since; /* ms */
+    unsigned int lines;   /* about objects since then */
+    int step;             /* of the shut-down */
     int status;
 };
 
@@ -139,6 +145,36 @@ static void trouble_set(struct program *program, const char *what, const struct 
 void program_trouble(struct program *program, const char *what, const struct ipam_error *error)
 {
     trouble_set(program, what, error, false);
+}
+
+void program_watch_trouble(struct program *program, const char *what, const struct ipam_error *error)
+{
+    bool undefined = error && kube_error_is_absence(error);
+    program_trouble(program, what, error);
+    program->undefined += undefined;
+    if (undefined && program->shared->once)
+        program_finish(program, error);
+}
+
+/* Anybody who may write an object can have a line of it. */
+static bool line_take(struct program *program)
+{
+    uint64_t now = uv_now(&program->loop);
+    if (now - program->lines_since >= LINES_MS) {
+        program->lines_since = now;
+        program->lines = 0;
+    }
+    return program->lines++ < LINES_MAX;
+}
+
+void program_object_problem(struct program *program, const char *what, const char *name, const char *why)
+{
+    if (!line_take(program))
+        return;
+    if (why)
+        log_warning("%s %s can't be read whole, so it is left as it is: %s", what, name, why);
+    else
+        log_info("%s %s can be read again", what, name);
 }
 
 /* Those of a turn end with it: the next one finds its own. */
@@ -214,6 +250,7 @@ static void metrics(FILE *out, void *user)
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"throttled\"}", api->throttled);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"server\"}", api->server_errors);
     counter(out, "ipam_kube_errors_total", NULL, "{error=\"conflict\"}", api->conflicts);
+    counter(out, "ipam_kube_errors_total", NULL, "{error=\"undefined\"}", program->undefined);
     counter(out, "ipam_kube_events_dropped_total", "Events that were too many or could not be written.", "",
             kube_events_dropped(program->events));
     if (program->role->metrics)
@@ -462,10 +499,30 @@ static int handles_start(struct program *program, struct ipam_error *reterr)
 
 /* ---- Start-up ---------------------------------------------------------------------------------------------------- */
 
+static void on_warning(const char *text, void *user)
+{
+    (void)user;
+    log_warning("%s", text);
+}
+
 static int config_open(struct program *program, struct ipam_error *reterr)
 {
     struct kube_config_options options = {program->shared->kubeconfig, program->shared->context};
-    return kube_config_load(&options, &program->config, reterr);
+    if (kube_config_load(&options, &program->config, reterr) < 0)
+        return -1;
+    kube_config_warn(program->config, on_warning, NULL);
+    return 0;
+}
+
+static void on_config_changed(const struct ipam_error *error, void *user)
+{
+    const struct program *program = user;
+    if (error) {
+        log_error(error, "kubeconfig was written anew and can't be used; going on with the one before");
+        return;
+    }
+    log_info("kubeconfig was written anew: API server %s (%s)", program->config->server, program->config->source);
+    kube_config_warn(program->config, on_warning, NULL);
 }
 
 /* One that waits for the lease has no calls under way. */
@@ -479,6 +536,7 @@ static int clients_open(struct program *program, struct ipam_error *reterr)
 {
     struct kube_client_options options = {.user_agent = program->user_agent}, lease = options;
     options.may_write = may_write;
+    options.config_changed = on_config_changed;
     options.user = program;
     if (program->role->connections)
         options.max_connections = program->role->connections(program->options);

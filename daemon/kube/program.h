@@ -66,6 +66,14 @@ void program_finish(struct program *program, const struct ipam_error *error);
  * trouble callbacks and the program's own. Troubles end by themselves with the turn. */
 void program_trouble(struct program *program, const char *what, const struct ipam_error *error);
 
+/* For watch.h's trouble callback: the same, and with --once the end of the program when it waits for what does not come by
+ * itself: a definition that is not installed. */
+void program_watch_trouble(struct program *program, const char *what, const struct ipam_error *error);
+
+/* For watch.h's problem callback, where nothing else tells of it: a log line for each object (`what`: "proxyvips") that can't be
+ * read whole, ten in ten seconds at most. */
+void program_object_problem(struct program *program, const char *what, const char *name, const char *why);
+
 /* Borrowed; good from start to stopped. */
 uv_loop_t *program_loop(struct program *program);
 const void *program_options(const struct program *program); /* the program's own struct */

@@ -1,100 +1,124 @@
 #include "response.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
-#include "client.h"
 
-/* Lines that were given out make room first. */
-static void compact(struct response_bytes *bytes)
-{
-    if (bytes->taken == 0)
-        return;
-    memmove(bytes->data, bytes->data + bytes->taken, bytes->size - bytes->taken);
-    bytes->size -= bytes->taken;
-    bytes->scanned -= bytes->taken;
-    bytes->taken = 0;
-}
+/* ---- What is kept ------------------------------------------------------------------------------------------------ */
 
-int response_add(struct response_bytes *bytes, const void *data, size_t size)
+/* Of a Status, which may come instead of anything else. */
+static const struct kube_field status_rows[] = {KUBE_LEAF("code"), KUBE_LEAF("reason"), KUBE_LEAF("message"), KUBE_END};
+
+static void rows_add(struct kube_field rows[RESPONSE_ROWS], const struct kube_field *more)
 {
-    compact(bytes);
-    if (size > bytes->max - bytes->size)
-        return -1;
-    if (bytes->capacity - bytes->size < size) {
-        bytes->capacity = bytes->capacity * 2 > bytes->size + size ? bytes->capacity * 2 : bytes->size + size;
-        bytes->data = mem_realloc(bytes->data, bytes->capacity);
+    size_t count = 0;
+    while (rows[count].name)
+        count++;
+    for (; more->name; more++) {
+        assert(count + 1 < RESPONSE_ROWS);
+        rows[count++] = *more;
     }
-    if (size > 0)
-        memcpy(bytes->data + bytes->size, data, size);
-    bytes->size += size;
-    return 0;
 }
 
-void response_done(struct response_bytes *bytes)
+static struct kube_field object_row(struct response *response, const struct kube_field *fields)
 {
-    free(bytes->data);
-    *bytes = (struct response_bytes){0};
+    rows_add(response->object, fields);
+    rows_add(response->object, status_rows);
+    return (struct kube_field){"object", response->object, KUBE_OBJECT};
 }
 
-/* A text with \u0000 in one object must not make a whole list unreadable. */
-static json_t *parse(const char *data, size_t size, json_error_t *error)
+static struct kube_field list_row(struct response *response, const struct kube_field *fields)
 {
-    return json_loadb(data, size, JSON_ALLOW_NUL, error);
+    const struct kube_field rows[] = {KUBE_LEAF("metadata"), {"items", fields, KUBE_LIST}, KUBE_END};
+    rows_add(response->rows, rows);
+    rows_add(response->rows, status_rows);
+    return (struct kube_field){"list", response->rows, KUBE_FIELD};
 }
 
-json_t *response_parse(const struct response_bytes *bytes, struct ipam_error *reterr)
+static struct kube_field events_row(struct response *response, const struct kube_field *fields)
 {
-    json_error_t error;
-    if (bytes->size == 0) {
-        ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is empty");
-        return NULL;
-    }
-    json_t *body = parse(bytes->data, bytes->size, &error);
-    if (!body)
-        ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is not JSON: byte %d of %zu: %s",
-                       error.position, bytes->size, error.text);
-    return body;
+    const struct kube_field rows[] = {KUBE_LEAF("type"), object_row(response, fields), KUBE_END};
+    rows_add(response->rows, rows);
+    rows_add(response->rows, status_rows);
+    return (struct kube_field){"event", response->rows, KUBE_FIELD};
 }
 
-static bool is_blank(const char *data, size_t size)
+static struct kube_field (*const shapes[])(struct response *response, const struct kube_field *fields) = {
+    [KUBE_ONE] = object_row,
+    [KUBE_PAGE] = list_row,
+    [KUBE_EVENTS] = events_row,
+};
+
+/* ---- What comes -------------------------------------------------------------------------------------------------- */
+
+static void on_value(json_t *value, void *user)
 {
-    for (size_t i = 0; i < size; i++)
-        if (!strchr(" \t\r\n", data[i]) || data[i] == '\0')
-            return false;
-    return true;
+    struct response *response = user;
+    response->n_values++;
+    if (json_array_append_new(response->values, value) < 0)
+        abort();
 }
 
-static int line_parse(struct response_bytes *bytes, const char *line, size_t size, json_t **ret,
-                      struct ipam_error *reterr)
+void response_init(struct response *response, enum kube_shape shape, const struct kube_field *fields, uint64_t max)
 {
-    json_error_t error;
-    bytes->lines++;
-    *ret = parse(line, size, &error);
-    if (*ret)
-        return 1;
-    return ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "event %" PRIu64 " is not JSON: byte %d of %zu: %s",
-                          bytes->lines, error.position, size, error.text);
+    *response = (struct response){.max = max, .is_stream = shape == KUBE_EVENTS, .values = json_array()};
+    if (fields)
+        response->top = shapes[shape](response, fields);
+    response->filter = filter_new(&response->top, response->is_stream, on_value, response);
 }
 
-int response_line(struct response_bytes *bytes, bool last, json_t **ret, struct ipam_error *reterr)
+void response_done(struct response *response)
 {
-    while (bytes->taken < bytes->size) {
-        char *newline = memchr(bytes->data + bytes->scanned, '\n', bytes->size - bytes->scanned);
-        if (!newline && !last) {
-            bytes->scanned = bytes->size;
-            return 0;
-        }
-        const char *line = bytes->data + bytes->taken;
-        size_t size = newline ? (size_t)(newline - line) : bytes->size - bytes->taken;
-        bytes->taken += size + (newline ? 1 : 0);
-        bytes->scanned = bytes->taken;
-        if (!is_blank(line, size))
-            return line_parse(bytes, line, size, ret, reterr);
-    }
-    return 0;
+    filter_free(response->filter);
+    json_decref(response->values);
+    *response = (struct response){0};
+}
+
+enum filter_result response_add(struct response *response, const void *data, size_t size)
+{
+    enum filter_result result = filter_add(response->filter, data, size);
+    response->size += size;
+    response->too_large = response->too_large || result == FILTER_LARGE ||
+                          (response->is_stream ? filter_position(response->filter) : response->size) > response->max;
+    return response->too_large ? FILTER_LARGE : result;
+}
+
+bool response_has_value(const struct response *response)
+{
+    return json_array_size(response->values) > 0;
+}
+
+json_t *response_take(struct response *response)
+{
+    json_t *value = json_incref(json_array_get(response->values, 0));
+    json_array_remove(response->values, 0);
+    return value;
+}
+
+static int too_large(const struct response *response, struct ipam_error *reterr)
+{
+    ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is larger than %" PRIu64 " bytes", response->max);
+    ipam_error_add(reterr, "limit", "size");
+    return -1;
+}
+
+int response_check(struct response *response, struct ipam_error *reterr)
+{
+    if (response->too_large)
+        return too_large(response, reterr);
+    if (response->size == 0 && !response->is_stream)
+        return ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is empty");
+    if (filter_end(response->filter) == FILTER_GOOD)
+        return 0;
+    size_t position = filter_position(response->filter);
+    if (response->is_stream)
+        return ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "event %" PRIu64 " is not JSON: byte %zu: %s",
+                              response->n_values + 1, position, filter_error(response->filter));
+    return ipam_error_set(reterr, IPAM_REASON_API_UNREACHABLE, "the response is not JSON: byte %zu of %" PRIu64 ": %s",
+                          position, response->size, filter_error(response->filter));
 }
 
 /* ---- Refusals ---------------------------------------------------------------------------------------------------- */
@@ -130,6 +154,24 @@ static const char *status_name(int status)
         if (status_names[i].status == status)
             return status_names[i].name;
     return "";
+}
+
+static const char *fact(const struct ipam_error *error, const char *key)
+{
+    for (unsigned int i = 0; i < error->n_details; i++)
+        if (strcmp(error->details[i].key, key) == 0)
+            return error->details[i].value;
+    return "";
+}
+
+bool kube_error_is_too_large(const struct ipam_error *error)
+{
+    return strcmp(fact(error, "limit"), "size") == 0;
+}
+
+int kube_error_status(const struct ipam_error *error)
+{
+    return atoi(fact(error, "status"));
 }
 
 static const char *default_message(int status)

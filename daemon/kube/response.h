@@ -1,6 +1,6 @@
-/* response.h: the bytes of a response while they come: whole bodies, or lines.
+/* response.h: a response while it comes: one value, or one after the other.
  *
- * Used by the API client. It knows JSON and the bound on what is kept, and must not know curl.
+ * Used by the API client. It knows the bounds on what may come, how lists, events and refusals look, and must not know curl.
  */
 #ifndef IPAM_KUBE_RESPONSE_H
 #define IPAM_KUBE_RESPONSE_H
@@ -12,22 +12,30 @@
 
 #include <ipam/error.h>
 
-struct response_bytes {
-    char *data;
-    size_t size, capacity;
-    size_t taken;   /* of data: lines that were given out */
-    size_t scanned; /* of data: no newline before */
-    uint64_t max;
-    uint64_t lines;
+#include "client.h"
+#include "filter.h"
+
+#define RESPONSE_ROWS 16
+
+struct response {
+    struct filter *filter;
+    struct kube_field top, rows[RESPONSE_ROWS], object[RESPONSE_ROWS]; /* what the filter keeps */
+    json_t *values;                                                    /* complete, not taken yet */
+    uint64_t max;                                                      /* bytes of a value's text */
+    uint64_t size, n_values;
+    bool is_stream, too_large;
 };
 
-int response_add(struct response_bytes *bytes, const void *data, size_t size); /* -1: more than max */
-void response_done(struct response_bytes *bytes);
+/* `fields`: of the API objects in it, borrowed; NULL: everything is kept. Stays where it is until response_done. */
+void response_init(struct response *response, enum kube_shape shape, const struct kube_field *fields, uint64_t max);
+void response_done(struct response *response);
 
-/* The body as JSON; NULL with *reterr: why not, with the byte. */
-json_t *response_parse(const struct response_bytes *bytes, struct ipam_error *reterr);
+/* BAD: it is no JSON; more may come, and is passed over. LARGE: no more is wanted. */
+enum filter_result response_add(struct response *response, const void *data, size_t size);
+bool response_has_value(const struct response *response);
+json_t *response_take(struct response *response); /* the next complete value, the caller's; NULL: none */
 
-/* The next whole line; `last`: what has no newline counts, too. 1 with *ret, 0: none, -1: it is not JSON. */
-int response_line(struct response_bytes *bytes, bool last, json_t **ret, struct ipam_error *reterr);
+/* Nothing more comes. -1: API_UNREACHABLE: it was too large (kube_error_is_too_large), no JSON, or of a call, nothing. */
+int response_check(struct response *response, struct ipam_error *reterr);
 
 #endif

@@ -87,6 +87,8 @@ static void address_set(struct transfer *transfer, const struct kube_config *con
     curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     if (config->proxy_url)
         curl_easy_setopt(transfer->easy, CURLOPT_PROXY, config->proxy_url);
+    else if (kube_config_is_loopback(config)) /* a proxy of the environment has another localhost; as kubectl does */
+        curl_easy_setopt(transfer->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(transfer->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     free(url);
 }

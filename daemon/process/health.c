@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,12 +17,21 @@
 
 #define BACKLOG         16
 #define MAX_CONNECTIONS 32
+#define MAX_KEPT        16 /* beyond, the oldest makes room for the newest: who asks is answered at once, who waits is idle */
 #define IDLE_S          10
 #define CONNECTION_SIZE 16384 /* memory of one connection: request line and headers */
 #define UNIX_MODE       0660
 
+struct seat {
+    TAILQ_ENTRY(seat) link;
+    int fd;
+    bool shut;
+};
+
 struct health {
     struct MHD_Daemon *http;
+    TAILQ_HEAD(, seat) seats; /* oldest first, those that are shut left out */
+    size_t n_seats;
     uv_poll_t poll;
     uv_timer_t timer;
     unsigned int n_handles;
@@ -122,6 +132,42 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     else
         pages[i].answer(health, &answer);
     return answer_send(connection, &answer);
+}
+
+/* ---- Who may stay ------------------------------------------------------------------------------------------------ */
+
+static void seat_leave(struct health *health, struct seat *seat)
+{
+    TAILQ_REMOVE(&health->seats, seat, link);
+    health->n_seats--;
+    seat->shut = true;
+}
+
+static void *seat_take(struct health *health, struct MHD_Connection *connection)
+{
+    struct seat *seat = mem_zalloc(sizeof *seat), *oldest = TAILQ_FIRST(&health->seats);
+    seat->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (health->n_seats >= MAX_KEPT) {
+        shutdown(oldest->fd, SHUT_RDWR); /* libmicrohttpd finds it ended, and closes it */
+        seat_leave(health, oldest);
+    }
+    TAILQ_INSERT_TAIL(&health->seats, seat, link);
+    health->n_seats++;
+    return seat;
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct health *health = user;
+    struct seat *seat = *context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = seat_take(health, connection);
+        return;
+    }
+    if (!seat->shut)
+        seat_leave(health, seat);
+    free(seat);
 }
 
 /* ---- libmicrohttpd on the loop ----------------------------------------------------------------------------------- */
@@ -268,7 +314,8 @@ static struct MHD_Daemon *http_start(struct health *health, int fd)
 {
     return MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, health, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_SIZE, MHD_OPTION_END);
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, health, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_SIZE, MHD_OPTION_END);
 }
 
 int health_open(uv_loop_t *loop, const char *address, const struct health_callbacks *callbacks, void *user,
@@ -281,6 +328,7 @@ int health_open(uv_loop_t *loop, const char *address, const struct health_callba
     if (fd < 0)
         return -1;
     struct health *health = mem_zalloc(sizeof *health);
+    TAILQ_INIT(&health->seats);
     health->callbacks = *callbacks;
     health->user = user;
     health->path = parsed.any.sa_family == AF_UNIX ? mem_strdup(address) : NULL;

@@ -20,6 +20,14 @@ static void of_kinds(FILE *out, const char *name, const char *help, const struct
         fprintf(out, "%s{kind=\"%s\"} %zu\n", name, object_kinds[kind].kind, count(objects, kind));
 }
 
+void metrics_unreadable(FILE *out, const size_t counts[OBJECT_KINDS])
+{
+    fprintf(out, "# HELP ipam_kube_unreadable_objects Objects with a field that can't be read.\n"
+                 "# TYPE ipam_kube_unreadable_objects gauge\n");
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        fprintf(out, "ipam_kube_unreadable_objects{kind=\"%s\"} %zu\n", object_kinds[kind].kind, counts[kind]);
+}
+
 static void gauge(FILE *out, const char *name, const char *help, uint64_t value)
 {
     fprintf(out, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name, value);

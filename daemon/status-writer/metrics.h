@@ -15,5 +15,6 @@ typedef uint64_t pass_counts[OBJECT_KINDS][PASS_OUTCOMES];
 void metrics_passes(FILE *out, const pass_counts *counts);
 void metrics_state(FILE *out, const struct objects *objects, const struct schedule *schedule,
                    const struct follow *follow); /* while it acts */
+void metrics_unreadable(FILE *out, const size_t counts[OBJECT_KINDS]);
 
 #endif

@@ -8,29 +8,57 @@
 #include "status.h"
 #include "vip_status.h"
 
-static const char *const metadata_keys[] = {"name", "uid", "generation", "resourceVersion", "deletionTimestamp", NULL};
-static const char *const vip_spec_keys[] = {"address", "ipv6Address", "addressFamily", "poolRef", NULL};
-static const char *const vip_status_keys[] = {"allocatedAddress", "allocatedIPv6Address", "conditions", NULL};
-static const char *const pool_spec_keys[] = {NULL};
-static const char *const pool_status_keys[] = {"capacity",
-                                               "allocated",
-                                               "available",
-                                               "cooling",
-                                               "excluded",
-                                               "orphaned",
-                                               "waiting",
-                                               "allocations",
-                                               "allocationsTruncated",
-                                               "observedGeneration",
-                                               "conditions",
-                                               NULL};
+/* All that is read of an object; nothing else of it comes. Of managedFields, which name every field that anybody wrote, only
+ * whether we wrote an address. */
+static const struct kube_field manager_status_fields[] = {KUBE_LEAF("f:allocatedAddress"),
+                                                          KUBE_LEAF("f:allocatedIPv6Address"), KUBE_END};
+static const struct kube_field manager_fields[] = {KUBE_TABLE("f:status", manager_status_fields), KUBE_END};
+static const struct kube_field managed_fields[] = {KUBE_LEAF("manager"), KUBE_TABLE("fieldsV1", manager_fields),
+                                                   KUBE_END};
+static const struct kube_field vip_metadata_fields[] = {KUBE_LEAF("name"),
+                                                        KUBE_LEAF("uid"),
+                                                        KUBE_LEAF("generation"),
+                                                        KUBE_LEAF("resourceVersion"),
+                                                        KUBE_LEAF("deletionTimestamp"),
+                                                        KUBE_TABLES("managedFields", managed_fields),
+                                                        KUBE_END};
+static const struct kube_field pool_metadata_fields[] = {KUBE_LEAF("name"),
+                                                         KUBE_LEAF("uid"),
+                                                         KUBE_LEAF("generation"),
+                                                         KUBE_LEAF("resourceVersion"),
+                                                         KUBE_LEAF("deletionTimestamp"),
+                                                         KUBE_END};
+static const struct kube_field reference_fields[] = {KUBE_LEAF("name"), KUBE_END};
+static const struct kube_field vip_spec_fields[] = {KUBE_LEAF("address"), KUBE_LEAF("ipv6Address"),
+                                                    KUBE_LEAF("addressFamily"), KUBE_TABLE("poolRef", reference_fields),
+                                                    KUBE_END};
+static const struct kube_field vip_status_fields[] = {KUBE_LEAF("allocatedAddress"), KUBE_LEAF("allocatedIPv6Address"),
+                                                      KUBE_LEAF("conditions"), KUBE_END};
+static const struct kube_field pool_status_fields[] = {KUBE_LEAF("capacity"),
+                                                       KUBE_LEAF("allocated"),
+                                                       KUBE_LEAF("available"),
+                                                       KUBE_LEAF("cooling"),
+                                                       KUBE_LEAF("excluded"),
+                                                       KUBE_LEAF("orphaned"),
+                                                       KUBE_LEAF("waiting"),
+                                                       KUBE_LEAF("allocations"),
+                                                       KUBE_LEAF("allocationsTruncated"),
+                                                       KUBE_LEAF("observedGeneration"),
+                                                       KUBE_LEAF("conditions"),
+                                                       KUBE_END};
+
+static const struct kube_field vip_fields[] = {KUBE_TABLE("metadata", vip_metadata_fields),
+                                               KUBE_TABLE("spec", vip_spec_fields),
+                                               KUBE_TABLE("status", vip_status_fields), KUBE_END};
+static const struct kube_field pool_fields[] = {KUBE_TABLE("metadata", pool_metadata_fields),
+                                                KUBE_TABLE("status", pool_status_fields), KUBE_END};
 
 static const char *const vip_conditions[] = {"Bound", "SpecAccepted", NULL};
 static const char *const pool_conditions[] = {"Ready", "Exhausted", NULL};
 
 const struct object_kind_info object_kinds[OBJECT_KINDS] = {
-    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_spec_keys, vip_status_keys, vip_conditions},
-    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_spec_keys, pool_status_keys, pool_conditions},
+    [OBJECT_VIP] = {"ProxyVIP", "proxyvips", vip_fields, vip_status_fields, vip_conditions},
+    [OBJECT_POOL] = {"ProxyIPPool", "proxyippools", pool_fields, pool_status_fields, pool_conditions},
 };
 
 static int compare_names(const struct object *a, const struct object *b)
@@ -91,27 +119,26 @@ struct objects *objects_free(struct objects *objects)
 
 /* ---- The part of an object that matters ---------------------------------------------------------------------------- */
 
-static json_t *pick(const json_t *from, const char *const *keys)
+static json_t *trim(const json_t *json, const struct kube_field *fields)
 {
     json_t *part = json_object();
-    for (; *keys; keys++) {
-        json_t *value = json_object_get(from, *keys);
-        if (value)
-            json_object_set(part, *keys, value);
+    for (; fields->name; fields++) {
+        json_t *value = json_object_get(json, fields->name);
+        if (fields->fields && fields->part == KUBE_FIELD && json_is_object(value))
+            json_object_set_new(part, fields->name, trim(value, fields->fields));
+        else if (value)
+            json_object_set(part, fields->name, value);
     }
     return part;
 }
 
-static json_t *trim(const json_t *json, enum object_kind kind)
+static json_t *part_of(const json_t *json, enum object_kind kind)
 {
-    const struct object_kind_info *info = &object_kinds[kind];
-    json_t *metadata = pick(json_object_get(json, "metadata"), metadata_keys);
+    json_t *part = trim(json, object_kinds[kind].fields);
     if (kind == OBJECT_VIP)
-        json_object_set_new(metadata, "managedFields",
+        json_object_set_new(json_object_get(part, "metadata"), "managedFields",
                             status_managed_fields(status_get(json, "metadata", "managedFields")));
-    return json_pack("{s:o, s:o, s:o}", "metadata", metadata, "spec",
-                     pick(json_object_get(json, "spec"), info->spec_keys), "status",
-                     pick(json_object_get(json, "status"), info->status_keys));
+    return part;
 }
 
 static uint64_t fnv1a(const char *text)
@@ -125,7 +152,7 @@ static uint64_t fnv1a(const char *text)
 uint64_t objects_digest(enum object_kind kind, const json_t *json)
 {
     const struct object_kind_info *info = &object_kinds[kind];
-    json_t *ours = pick(json_object_get(json, "status"), info->status_keys), *conditions = json_array();
+    json_t *ours = trim(json_object_get(json, "status"), info->status_fields), *conditions = json_array();
     for (const char *const *type = info->conditions; *type; type++)
         json_array_append_new(conditions, json_deep_copy(status_condition(json_object_get(ours, "conditions"), *type)));
     json_object_set_new(ours, "conditions", conditions);
@@ -276,7 +303,7 @@ struct object *objects_take(struct objects *objects, enum object_kind kind, cons
     if (strcmp(object->uid, uid) != 0 || object->gone)
         object_renew(object, uid);
     set_text(&object->version, version);
-    json_t *part = trim(json, kind);
+    json_t *part = part_of(json, kind);
     free(object->seen);
     object->seen = json_dumps(part, JSON_COMPACT);
     object->digest = objects_digest(kind, part);

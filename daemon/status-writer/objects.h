@@ -14,17 +14,18 @@
 
 #include <ipam/addr.h>
 
+#include "filter.h"
 #include "policy.h"
 #include "ranges.h"
 
 enum object_kind { OBJECT_VIP, OBJECT_POOL, OBJECT_KINDS };
 
 struct object_kind_info {
-    const char *kind;             /* "ProxyVIP" */
-    const char *plural;           /* "proxyvips" */
-    const char *const *spec_keys; /* that matter, to NULL */
-    const char *const *status_keys;
-    const char *const *conditions; /* types of those that are ours, to NULL */
+    const char *kind;                       /* "ProxyVIP" */
+    const char *plural;                     /* "proxyvips" */
+    const struct kube_field *fields;        /* all that is read of one */
+    const struct kube_field *status_fields; /* of these, the status's */
+    const char *const *conditions;          /* types of those that are ours, to NULL */
 };
 
 extern const struct object_kind_info object_kinds[OBJECT_KINDS];

@@ -59,7 +59,11 @@ static void pass_call(struct pass *pass, const char *method, const char *content
 {
     free(pass->path);
     pass->path = path;
-    pass->request = (struct kube_request){.method = method, .path = path, .content_type = content_type, .body = body};
+    pass->request = (struct kube_request){.method = method,
+                                          .path = path,
+                                          .content_type = content_type,
+                                          .body = body,
+                                          .fields = object_kinds[pass->object->kind].fields};
     pass->call = kube_call(pass->context->client, &pass->request, callback, pass);
     pass->request.body = NULL;
 }
@@ -398,7 +402,10 @@ static void on_read(const struct kube_response *response, const struct ipam_erro
         return;
     take(pass, response->body);
     pass->object->unsure = false;
-    work_out(pass);
+    if (pass->object->gone)
+        pass_end(pass, PASS_GONE, NULL, 0);
+    else
+        work_out(pass);
 }
 
 void pass_start(const struct pass_context *context, struct object *object)

@@ -233,16 +233,40 @@ static void on_follow_trouble(const struct ipam_error *error, void *user)
     program_trouble(writer->program, "ipamd", error);
 }
 
+static void lose(struct writer *writer, struct object *object)
+{
+    if (object->in_flight)
+        object->gone = true;
+    else
+        forget(writer, object);
+}
+
+/* What can't be read whole is not written: what is missing in it may be there. */
+static void pass_over(struct writer *writer, enum object_kind kind, const json_t *json)
+{
+    struct object *object = objects_get(writer->objects, kind, status_text(json, "metadata", "name"));
+    if (object)
+        lose(writer, object);
+}
+
 static void on_answer(enum object_kind kind, const json_t *json, void *user)
 {
     struct writer *writer = user;
-    news_object(&writer->news, kind, json, false);
+    if (kube_object_problem(json))
+        pass_over(writer, kind, json);
+    else
+        news_object(&writer->news, kind, json, false);
 }
 
 static void on_object(const json_t *json, void *user)
 {
     struct watched *watched = user;
-    news_object(&watched->writer->news, watched->kind, json, true);
+    if (!kube_object_problem(json)) {
+        news_object(&watched->writer->news, watched->kind, json, true);
+        return;
+    }
+    pass_over(watched->writer, watched->kind, json);
+    run(watched->writer);
 }
 
 static void on_deleted(const char *name, const char *uid, const json_t *json, void *user)
@@ -252,10 +276,7 @@ static void on_deleted(const char *name, const char *uid, const json_t *json, vo
     struct object *object = objects_get(watched->writer->objects, watched->kind, name);
     if (!object || (*uid && strcmp(object->uid, uid) != 0))
         return;
-    if (object->in_flight)
-        object->gone = true;
-    else
-        forget(watched->writer, object);
+    lose(watched->writer, object);
     run(watched->writer);
 }
 
@@ -270,13 +291,22 @@ static void on_listed(size_t count, void *user)
 static void on_watch_trouble(const struct ipam_error *error, void *user)
 {
     const struct watched *watched = user;
-    program_trouble(watched->writer->program, object_kinds[watched->kind].plural, error);
+    program_watch_trouble(watched->writer->program, object_kinds[watched->kind].plural, error);
+}
+
+static void on_problem(const char *name, const char *why, void *user)
+{
+    const struct watched *watched = user;
+    program_object_problem(watched->writer->program, object_kinds[watched->kind].plural, name, why);
 }
 
 /* ---- Start and stop ------------------------------------------------------------------------------------------------ */
 
-static const struct kube_watch_callbacks watch_callbacks = {
-    .object = on_object, .deleted = on_deleted, .listed = on_listed, .trouble = on_watch_trouble};
+static const struct kube_watch_callbacks watch_callbacks = {.object = on_object,
+                                                            .problem = on_problem,
+                                                            .deleted = on_deleted,
+                                                            .listed = on_listed,
+                                                            .trouble = on_watch_trouble};
 
 static const struct follow_callbacks follow_callbacks = {
     .claim = on_claim, .pool = on_pool, .fresh = on_fresh, .synced = on_synced, .trouble = on_follow_trouble};
@@ -286,7 +316,7 @@ static void watch_start(struct writer *writer, enum object_kind kind)
     struct watched *watched = &writer->watched[kind];
     *watched = (struct watched){.writer = writer, .kind = kind};
     watched->path = kube_path("/apis/novaedge.io/v1alpha1/%s", object_kinds[kind].plural);
-    struct kube_watch_options options = {.path = watched->path};
+    struct kube_watch_options options = {.path = watched->path, .fields = object_kinds[kind].fields};
     watched->watch = kube_watch_new(program_client(writer->program), &options, &watch_callbacks, watched);
     writer->open++;
 }
@@ -386,9 +416,14 @@ static const char *ready(void *user)
 static void metrics(FILE *out, void *user)
 {
     const struct writer *writer = user;
+    size_t unreadable[OBJECT_KINDS];
     metrics_passes(out, &writer->counts);
-    if (writer->program)
-        metrics_state(out, writer->objects, &writer->schedule, writer->follow);
+    if (!writer->program)
+        return;
+    metrics_state(out, writer->objects, &writer->schedule, writer->follow);
+    for (int kind = 0; kind < OBJECT_KINDS; kind++)
+        unreadable[kind] = kube_watch_problems(writer->watched[kind].watch);
+    metrics_unreadable(out, unreadable);
 }
 
 static uint32_t connections(const void *options)

@@ -3,6 +3,36 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ---- What is read of an object; nothing else of it comes ------------------------------------------------------------- */
+
+static const struct kube_field metadata_fields[] = {KUBE_LEAF("name"),
+                                                    KUBE_LEAF("uid"),
+                                                    KUBE_LEAF("resourceVersion"),
+                                                    KUBE_LEAF("generation"),
+                                                    KUBE_LEAF("creationTimestamp"),
+                                                    KUBE_LEAF("deletionTimestamp"),
+                                                    KUBE_LEAF("finalizers"),
+                                                    KUBE_END};
+
+static const struct kube_field pool_spec_fields[] = {KUBE_LEAF("cidrs"),
+                                                     KUBE_LEAF("addresses"),
+                                                     KUBE_LEAF("excludedAddresses"),
+                                                     KUBE_LEAF("autoAssign"),
+                                                     KUBE_LEAF("reuseDelaySeconds"),
+                                                     KUBE_LEAF("paused"),
+                                                     KUBE_END};
+
+static const struct kube_field reference_fields[] = {KUBE_LEAF("name"), KUBE_END};
+static const struct kube_field vip_spec_fields[] = {KUBE_TABLE("poolRef", reference_fields), KUBE_LEAF("addressFamily"),
+                                                    KUBE_LEAF("address"), KUBE_LEAF("ipv6Address"), KUBE_END};
+static const struct kube_field vip_status_fields[] = {KUBE_LEAF("allocatedAddress"), KUBE_LEAF("allocatedIPv6Address"),
+                                                      KUBE_END};
+
+const struct kube_field pool_fields[] = {KUBE_TABLE("metadata", metadata_fields), KUBE_TABLE("spec", pool_spec_fields),
+                                         KUBE_END};
+const struct kube_field vip_fields[] = {KUBE_TABLE("metadata", metadata_fields), KUBE_TABLE("spec", vip_spec_fields),
+                                        KUBE_TABLE("status", vip_status_fields), KUBE_END};
+
 static char *mutable(const char *text) /* protobuf-c's structs know no const */
 {
     return (char *)(uintptr_t)text;
@@ -178,8 +208,12 @@ static int read_pool_ref(const json_t *spec, const char **ret, struct ipam_error
     return 0;
 }
 
+/* What could not be kept of an object is not known to be absent from it. */
 static int read_spec(const json_t *object, const json_t **ret, struct ipam_error *reterr)
 {
+    const char *problem = kube_object_problem(object);
+    if (problem)
+        return ipam_error_set(reterr, IPAM_REASON_INVALID_REQUEST, "%s: write what the field takes", problem);
     return read_object(object, "spec", "spec", ret, reterr);
 }
 

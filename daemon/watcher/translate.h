@@ -16,12 +16,16 @@
 #include <ipam/ipam.pb-c.h>
 
 #include "arena.h"
+#include "filter.h"
 
 #define OWNER_KIND     "ProxyVIP"
 #define POOL_FINALIZER "ipam.novaedge.io/pool-protection"
 
 #define NAME_MAX_BYTES 253
 #define UID_MAX_BYTES  128
+
+/* What is read of the objects: for the watches, which keep nothing else. */
+extern const struct kube_field pool_fields[], vip_fields[];
 
 /* What every object has. */
 struct object_id {

@@ -205,22 +205,23 @@ static void on_vips_listed(size_t count, void *user)
 
 static void on_pools_trouble(const struct ipam_error *error, void *user)
 {
-    program_trouble(((struct watcher *)user)->program, "proxyippools", error);
+    program_watch_trouble(((struct watcher *)user)->program, "proxyippools", error);
 }
 
 static void on_vips_trouble(const struct ipam_error *error, void *user)
 {
-    program_trouble(((struct watcher *)user)->program, "proxyvips", error);
+    program_watch_trouble(((struct watcher *)user)->program, "proxyvips", error);
 }
 
 static const struct {
     struct kube_watch_options options;
     struct kube_watch_callbacks callbacks;
 } collections[] = {
-    [KEPT_POOL] = {{.path = "/apis/novaedge.io/v1alpha1/proxyippools"},
-                   {on_pool, on_pool_deleted, on_pools_listed, on_pools_trouble}},
-    [KEPT_VIP] = {{.path = "/apis/novaedge.io/v1alpha1/proxyvips"},
-                  {on_vip, on_vip_deleted, on_vips_listed, on_vips_trouble}},
+    [KEPT_POOL] =
+        {{.path = "/apis/novaedge.io/v1alpha1/proxyippools", .fields = pool_fields},
+         {.object = on_pool, .deleted = on_pool_deleted, .listed = on_pools_listed, .trouble = on_pools_trouble}},
+    [KEPT_VIP] = {{.path = "/apis/novaedge.io/v1alpha1/proxyvips", .fields = vip_fields},
+                  {.object = on_vip, .deleted = on_vip_deleted, .listed = on_vips_listed, .trouble = on_vips_trouble}},
 };
 
 /* ---- Heartbeat: is it there, and is it the one it was? ------------------------------------------------------------------ */
@@ -359,7 +360,11 @@ static const char *ready(void *user)
         [STATE_SYNCING] = "not synced yet: asking ipamd for each object",
     };
     (void)user;
-    return turn ? reasons[turn->state] : NULL;
+    if (!turn || reasons[turn->state])
+        return turn ? reasons[turn->state] : NULL;
+    return !kube_watch_synced(turn->watches[KEPT_POOL])  ? "not in step with the proxyippools of the API server"
+           : !kube_watch_synced(turn->watches[KEPT_VIP]) ? "not in step with the proxyvips of the API server"
+                                                         : NULL;
 }
 
 static void count_objects(size_t ret[2][OUTCOME_DRAINING + 1])
@@ -385,6 +390,12 @@ static void metrics(FILE *out, void *user)
         for (int i = 0; i <= OUTCOME_DRAINING; i++)
             fprintf(out, "ipam_watcher_objects{kind=\"%s\",outcome=\"%s\"} %zu\n", kinds[kind], outcomes[i],
                     objects[kind][i]);
+    fputs("# HELP ipam_kube_unreadable_objects Objects with a field that can't be read.\n"
+          "# TYPE ipam_kube_unreadable_objects gauge\n",
+          out);
+    for (int kind = KEPT_POOL; kind <= KEPT_VIP; kind++)
+        fprintf(out, "ipam_kube_unreadable_objects{kind=\"%s\"} %zu\n", kinds[kind],
+                turn ? kube_watch_problems(turn->watches[kind]) : 0);
     fprintf(out,
             "# HELP ipam_watcher_queue Objects that are to be dealt with, by state.\n"
             "# TYPE ipam_watcher_queue gauge\n"

@@ -3,24 +3,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "absence.h"
 #include "config.h"
 #include "event.h"
 #include "lease.h"
 #include "watch.h"
 
-static const char usage[] =
-    "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
-    "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
-    "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS]]]\n"
-    "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
-    "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
-    "       kube_probe config [CONTEXT]\n"
-    "$PROBE_MAX: bytes of a response; $PROBE_TIMEOUT: of a request, ms. SIGTERM ends it in peace.\n";
+static const char usage[] = "usage: kube_probe call METHOD PATH [CONTENT-TYPE BODY]\n"
+                            "       kube_probe many N CONNECTIONS METHOD PATH [BACKGROUND-PATH]\n"
+                            "       kube_probe watch PATH [PAGE-SIZE [WATCH-SECONDS [IDLE-MS [CHECK-MS]]]]\n"
+                            "       kube_probe absence PATH\n"
+                            "       kube_probe lease NAMESPACE NAME IDENTITY MILLISECONDS\n"
+                            "       kube_probe event COUNT KIND NAME UID REASON MESSAGE\n"
+                            "       kube_probe config [CONTEXT]\n"
+                            "$PROBE_MAX: bytes of a response; $PROBE_TIMEOUT: of a request, ms. SIGTERM ends it in "
+                            "peace, SIGUSR1 is an hour of suspend.\n";
 
 struct probe {
     uv_loop_t loop;
-    uv_signal_t term;
+    uv_signal_t term, sleep;
     struct kube_config *config;
     struct kube_client *client;
     struct kube_watch *watch;
@@ -33,6 +36,7 @@ static void on_closed(void *user)
 {
     struct probe *probe = user;
     uv_close((uv_handle_t *)&probe->term, NULL);
+    uv_close((uv_handle_t *)&probe->sleep, NULL);
 }
 
 static void client_close(void *user)
@@ -58,6 +62,28 @@ static void on_term(uv_signal_t *signal, int number)
     (void)number;
     uv_signal_stop(signal);
     finish(signal->data);
+}
+
+/* ---- A machine that sleeps: CLOCK_BOOTTIME goes on, CLOCK_MONOTONIC does not ------------------------------------------ */
+
+static time_t slept; /* s */
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+    int status = __real_clock_gettime(id, ret);
+    ret->tv_sec += id == CLOCK_BOOTTIME ? slept : 0;
+    return status;
+}
+
+static void on_sleep(uv_signal_t *signal, int number)
+{
+    const struct probe *probe = signal->data;
+    (void)number;
+    slept += 3600;
+    printf("slept %s\n", probe->lease && kube_lease_held(probe->lease) ? "held" : "not held");
 }
 
 /* ---- call, many -------------------------------------------------------------------------------------------------- */
@@ -120,6 +146,12 @@ static void on_object(const json_t *object, void *user)
            json_string_value(json_object_get(metadata, "resourceVersion")));
 }
 
+static void on_problem(const char *name, const char *why, void *user)
+{
+    (void)user;
+    printf("problem %s %s\n", name, why ? why : "-");
+}
+
 static void on_deleted(const char *name, const char *uid, const json_t *object, void *user)
 {
     (void)user;
@@ -143,12 +175,35 @@ static void on_trouble(const struct ipam_error *error, void *user)
 
 static int command_watch(struct probe *probe, char *argv[])
 {
-    static const struct kube_watch_callbacks callbacks = {on_object, on_deleted, on_listed, on_trouble};
+    static const struct kube_watch_callbacks callbacks = {
+        .object = on_object, .problem = on_problem, .deleted = on_deleted, .listed = on_listed, .trouble = on_trouble};
+    static const struct kube_field metadata[] = {KUBE_LEAF("name"), KUBE_LEAF("uid"), KUBE_LEAF("resourceVersion"),
+                                                 KUBE_END};
+    static const struct kube_field spec[] = {KUBE_LEAF("address"), KUBE_LEAF("list"), KUBE_END};
+    static const struct kube_field fields[] = {KUBE_TABLE("metadata", metadata), KUBE_TABLE("spec", spec), KUBE_END};
     struct kube_watch_options options = {.path = argv[0]};
+    options.fields = fields;
     options.page_size = argv[1] ? (uint32_t)atoi(argv[1]) : 0;
     options.timeout_s = argv[1] && argv[2] ? (uint32_t)atoi(argv[2]) : 0;
     options.idle_ms = argv[1] && argv[2] && argv[3] ? (uint32_t)atoi(argv[3]) : 0;
+    options.check_ms = argv[1] && argv[2] && argv[3] && argv[4] ? (uint32_t)atoi(argv[4]) : 0;
     probe->watch = kube_watch_new(probe->client, &options, &callbacks, probe);
+    return 0;
+}
+
+static void on_absence(enum kube_absence what, const struct ipam_error *error, void *user)
+{
+    static const char *const names[] = {"absent object", "absent status", "absent kind", "absent unknown"};
+    if (error)
+        error_print(names[what], error);
+    else
+        puts(names[what]);
+    finish(user);
+}
+
+static int command_absence(struct probe *probe, char *argv[])
+{
+    kube_absence_ask(probe->client, argv[0], on_absence, probe);
     return 0;
 }
 
@@ -197,9 +252,19 @@ static const struct {
     int arguments; /* at least */
     int (*run)(struct probe *probe, char *argv[]);
 } commands[] = {
-    {"call", 2, command_call},   {"many", 4, command_many},   {"watch", 1, command_watch},
-    {"lease", 4, command_lease}, {"event", 6, command_event}, {"config", 0, command_config},
+    {"call", 2, command_call},       {"many", 4, command_many},   {"watch", 1, command_watch},
+    {"absence", 1, command_absence}, {"lease", 4, command_lease}, {"event", 6, command_event},
+    {"config", 0, command_config},
 };
+
+static void on_config_changed(const struct ipam_error *error, void *user)
+{
+    (void)user;
+    if (error)
+        error_print("config", error);
+    else
+        puts("config changed");
+}
 
 static int probe_run(struct probe *probe, int argc, char *argv[])
 {
@@ -208,6 +273,7 @@ static int probe_run(struct probe *probe, int argc, char *argv[])
     struct ipam_error error;
     struct kube_client_options options = {
         .user_agent = "kube-probe/1",
+        .config_changed = on_config_changed,
         .timeout_ms = timeout ? (uint32_t)atoi(timeout) : 0,
         .max_response = max ? (uint64_t)atoll(max) : 0,
         .max_connections = strcmp(argv[1], "many") == 0 ? (uint32_t)atoi(argv[3]) : 0,
@@ -221,6 +287,9 @@ static int probe_run(struct probe *probe, int argc, char *argv[])
     uv_signal_init(&probe->loop, &probe->term);
     probe->term.data = probe;
     uv_signal_start(&probe->term, on_term, SIGTERM);
+    uv_signal_init(&probe->loop, &probe->sleep);
+    probe->sleep.data = probe;
+    uv_signal_start(&probe->sleep, on_sleep, SIGUSR1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             commands[i].run(probe, argv + 2);

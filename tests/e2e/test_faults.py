@@ -7,7 +7,9 @@ import pytest
 
 from cluster.api import wait_for
 from cluster.objects import pool, vip
+from cluster.paths import OUR_CRDS
 from cluster.state import agree, make_all, remove_all, statuses_of, wait_agree
+from harness.protos import ipam as pb
 
 QUIET_SECONDS = 2
 VIPS = r"/proxyvips"
@@ -100,8 +102,9 @@ def through(kube, hosts, proxies, recorder):
 
 
 def relists(through, since):
-    """Lists of VIPs from the beginning; further pages of one don't count."""
-    return [seen for seen in through.proxy.requests("list", path=f"{VIPS}$", since=since) if "continue" not in seen.query]
+    """Lists of VIPs from the beginning; further pages of one don't count, nor do checks of a watch by a list of one."""
+    return [seen for seen in through.proxy.requests("list", path=f"{VIPS}$", since=since)
+            if "continue" not in seen.query and "timeoutSeconds" not in seen.query]
 
 
 # ---- Tests: watches
@@ -317,3 +320,86 @@ def test_status_writes_that_conflict_every_time_for_a_while(through):
     assert rule.hits == 30
     assert through.proxy.busiest_second("patch", since=mark) < 60
     through.finish()
+
+
+# ---- Tests: what one author may write
+
+def nested(depth):
+    return [] if depth == 0 else [nested(depth - 1)]
+
+
+HOSTILE = {"number": {"a": 10 ** 20}, "name": {"\0": 1}, "nested": {"a": nested(900)}, "long": {"a": [0] * 500_000}}
+
+
+@pytest.mark.seconds(120)
+def test_what_one_author_writes_into_a_vip_stops_nothing_for_anybody_else(kube, hosts, recorder):
+    host = hosts(kube).start()
+    kube.put([pool("main", "10.200.0.0/24"), vip("before", "main")])
+    kube.wait_bound("before")
+    for name, value in HOSTILE.items():
+        kube.admin.create("proxyvips", vip(f"bad-{name}", "main", bgpConfig=value))
+    kube.put(vip("after", "main"))
+    kube.wait_bound("after")
+    names = [f"bad-{name}" for name in HOSTILE]
+    for name in names:
+        kube.wait_bound(name)
+    for part in (host.watcher, host.status_writer):
+        part.kill9()
+        part.start()
+    kube.put(vip("later", "main"))
+    kube.wait_bound("later", seconds=30)
+    assert "not JSON" not in host.watcher.log() + host.status_writer.log()
+
+
+@pytest.mark.seconds(120)
+def test_a_vip_that_can_not_be_read_keeps_its_address_and_says_so(kube, hosts, recorder):
+    """NovaEdge's definition lets an author write anything where a name belongs."""
+    definition = kube.admin.get("customresourcedefinitions", "proxyvips.novaedge.io")
+    properties = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    properties["poolRef"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    properties["address"] = {"x-kubernetes-preserve-unknown-fields": True}
+    kube.admin.replace("customresourcedefinitions", definition)
+    try:
+        host = hosts(kube).start()
+        kube.put([pool("main", "10.200.0.0/24"), vip("web", "main")])
+        address = kube.wait_bound("web")
+        wait_for(lambda: kube.admin.patch("proxyvips", "web", {"spec": {"address": nested(40)}})["spec"].get("address"), "it is kept", 30)
+        host.watcher.wait_log(r"web: InvalidSpec: spec\.address is left out: it nests deeper than 32 levels", 20)
+        host.status_writer.wait_log(r"proxyvips web can't be read whole", 20)
+        for part in (host.watcher, host.status_writer):
+            part.kill9()
+            part.start()
+        kube.put(vip("other", "main"))
+        kube.wait_bound("other", seconds=30)
+        assert kube.admin.get("proxyvips", "web")["status"]["allocatedAddress"] == address
+        held = host.ipam().ListClaims(pb.ListClaimsRequest(kind="ProxyVIP")).claims
+        assert [claim.address for claim in held if claim.owner.name == "web"] == [address]
+        kube.admin.patch("proxyvips", "web", {"spec": {"address": None}})
+        host.status_writer.wait_log("proxyvips web can be read again", 20)
+    finally:
+        kube.clean()
+        kube.apply_crds(OUR_CRDS)
+
+
+# ---- Tests: definitions
+
+@pytest.mark.seconds(180)
+def test_a_definition_that_is_taken_away_is_told_and_ends_once(kube, hosts, watchers, status_writers):
+    host = hosts(kube).start()
+    kube.put([pool("main", "10.200.0.0/24"), vip("web", "main")])
+    kube.wait_bound("web")
+    kube.admin.delete("proxyvips", "web")
+    wait_for(lambda: not host.ipam().ListClaims(pb.ListClaimsRequest(kind="ProxyVIP")).claims, "its address is free")
+    kube.admin.delete("customresourcedefinitions", "proxyvips.novaedge.io")
+    try:
+        for part in (host.watcher, host.status_writer):
+            part.wait_log("proxyvips: .*install its CustomResourceDefinition", 60)
+            assert "the answer is not from a Kubernetes API server" not in part.log()
+        for made in (watchers(kube, host.daemon, options=["--once"]), status_writers(kube, host.daemon, options=["--once"])):
+            made.start(ready=False)
+            assert made.wait(60) not in (0, None), "it can't do what it was started for"
+            assert "giving up" in made.log()
+    finally:
+        kube.apply_crds(OUR_CRDS)
+    kube.put(vip("web", "main"))
+    kube.wait_bound("web", seconds=60)

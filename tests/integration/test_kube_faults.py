@@ -3,6 +3,7 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -25,10 +26,14 @@ PROGRAM = BUILD / "tests/program_probe"
 # ---- Fixture
 
 class Server:
-    """Answers each request on a loopback port with bytes from `script`: a list of texts or functions, the last one over and over."""
+    """Answers each request on a loopback port with bytes from `script`: a list of texts or functions, the last one over and over.
+    A watch's check of itself (a list of one) and discovery are apart: `checks` answers the one, `discovery` the other by path."""
 
     def __init__(self, *script):
         self.script = list(script)
+        self.checks = [answer(200, {"metadata": {"resourceVersion": "99999", "continue": "more"}, "items": []})]
+        self.checked = []
+        self.discovery = {}
         self.requests = []
         self.at = []
         self.lock = threading.Lock()
@@ -64,16 +69,36 @@ class Server:
         while length and len(body) < int(length[1]):
             body += connection.recv(65536)
         with self.lock:
-            self.requests.append((head.decode(), body))
-            self.at.append(time.monotonic())
-            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if callable(answer):
-            return answer(connection)
-        connection.sendall(answer)
-        return b"onnection: close" not in answer
+            data = self._choose(head.decode(), body)
+        if callable(data):
+            return data(connection)
+        connection.sendall(data)
+        return b"onnection: close" not in data
+
+    def _choose(self, head, body):
+        path = head.split(" ")[1]
+        if "limit=1&timeoutSeconds=" in path:
+            self.checked.append(time.monotonic())
+            return self.checks.pop(0) if len(self.checks) > 1 else self.checks[0]
+        if path in self.discovery:
+            return self.discovery[path]
+        self.requests.append((head, body))
+        self.at.append(time.monotonic())
+        chosen = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return chosen(path) if isinstance(chosen, ByPath) else chosen
 
     def close(self):
         self.listener.close()
+
+
+class ByPath:
+    """An answer that depends on what is asked for."""
+
+    def __init__(self, choose):
+        self.choose = choose
+
+    def __call__(self, path):
+        return self.choose(path)
 
 
 class TlsServer(Server):
@@ -317,6 +342,109 @@ def test_requests_go_by_the_proxy_of_the_kubeconfig(servers, probes):
     assert proxy.requests[0][0].startswith("GET http://kube.example:6443/x HTTP/1.1\r\n")
 
 
+def test_a_proxy_of_the_environment_is_not_for_this_machine(servers, probes):
+    proxy, server = servers(answer(403, {})), servers(answer(200, {}))
+    env = {name: f"http://127.0.0.1:{proxy.port}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy")}
+    for host in ("127.0.0.1", "localhost"):
+        probes(server, "call", "GET", "/x", cluster={"server": f"http://{host}:{server.port}"}, **env).wait("^status 200")
+    assert not proxy.requests
+    probes(server, "call", "GET", "/x", cluster={"server": "http://kube.example"}, **env).wait("^status 403")
+    assert proxy.requests[0][0].startswith("GET http://kube.example/x HTTP/1.1\r\n")
+
+
+def test_a_kubeconfig_that_is_written_anew_is_taken_up(servers, probes, tmp_path):
+    old, new = servers(listing(), answer(401, {})), servers(listing(), hold())
+    probe = probes(old, "watch", "/x")
+    probe.wait("^trouble .* 401 ")
+    text = (tmp_path / "kubeconfig").read_text()
+    (tmp_path / "fresh").write_text(text.replace(str(old.port), "nowhere:x"))
+    os.replace(tmp_path / "fresh", tmp_path / "kubeconfig")
+    (tmp_path / "kubeconfig").write_text("{")
+    assert "INVALID_CONFIG" in probe.wait("^config ")
+    (tmp_path / "kubeconfig").write_text(text.replace(str(old.port), str(new.port)).replace("sesame", "sesame2"))
+    probe.wait("^config changed")
+    probe.wait("^well", 20)
+    eventually(lambda: new.requests)
+    assert "\r\nAuthorization: Bearer sesame2\r\n" in new.requests[0][0]
+    assert probe.count("^config INVALID_CONFIG") == 1, "once, however long it lasts"
+
+
+class MutualServer(Server):
+    """TLS; it takes those clients only whose certificate is signed by `authority`, which may change."""
+
+    def __init__(self, folder, *script):
+        self.folder = folder
+        for name in ("tls", "old", "new"):
+            self.make(name)
+        self.authority = "old"
+        super().__init__(*script)
+
+    def make(self, name):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                        f"/CN={name}", "-keyout", self.folder / f"{name}.key", "-out", self.folder / f"{name}.crt"],
+                       check=True, capture_output=True)
+
+    def data(self, name):
+        return base64.b64encode((self.folder / name).read_bytes()).decode()
+
+    def user(self, name):
+        return {"client-certificate-data": self.data(f"{name}.crt"), "client-key-data": self.data(f"{name}.key")}
+
+    def _serve(self, connection):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.folder / "tls.crt", self.folder / "tls.key")
+        tls.load_verify_locations(self.folder / f"{self.authority}.crt")
+        tls.verify_mode = ssl.CERT_REQUIRED
+        with contextlib.suppress(OSError):
+            super()._serve(tls.wrap_socket(connection, server_side=True))
+
+
+def test_a_certificate_in_a_kubeconfig_that_is_refused_by_now_is_read_anew(probes, tmp_path):
+    server = MutualServer(tmp_path, listing(), watch(), broken(b""), hold())
+    cluster = {"server": f"https://127.0.0.1:{server.port}", "insecure-skip-tls-verify": True}
+    probe = probes(server, "watch", "/x", cluster=cluster, user=server.user("old"))
+    probe.wait("^listed 0")
+    server.authority = "new"
+    probe.wait("^trouble API_UNREACHABLE ", 20)
+    config = json.loads((tmp_path / "kubeconfig").read_text())
+    config["users"][0]["user"] = server.user("new")
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    probe.wait("^config changed", 20)
+    probe.wait("^well", 20)
+    server.close()
+
+
+def test_an_encrypted_key_that_comes_later_is_told_and_the_one_before_goes_on(servers, probes, tmp_path):
+    server = servers(listing(), *[watch(event("BOOKMARK", {"metadata": {"resourceVersion": str(n)}})) for n in range(11, 60)], hold())
+    for name, text in (("crt", "-----BEGIN CERTIFICATE-----"), ("key", "-----BEGIN PRIVATE KEY-----")):
+        (tmp_path / name).write_text(text)
+    probe = probes(server, "watch", "/x", user={"client-certificate": str(tmp_path / "crt"), "client-key": str(tmp_path / "key")})
+    probe.wait("^listed 0")
+    (tmp_path / "key2").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    config = tmp_path / "kubeconfig"
+    config.write_text(config.read_text().replace(str(tmp_path / "key"), str(tmp_path / "key2")))
+    assert "openssl pkey -in" in probe.wait("^config INVALID_CONFIG .*is encrypted", 20)
+    assert probe.count("^trouble") == 0
+
+
+def test_an_encrypted_key_is_refused_at_the_start(servers, probes, tmp_path):
+    (tmp_path / "crt").write_text("-----BEGIN CERTIFICATE-----")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-aes256", "-pass", "pass:x",
+                    "-out", tmp_path / "key"], check=True, capture_output=True)
+    user = {"client-certificate": str(tmp_path / "crt"), "client-key": str(tmp_path / "key")}
+    probe = probes(servers(answer(200, {})), "call", "GET", "/x", user=user, cluster={"server": "https://127.0.0.1:1"})
+    assert f"openssl pkey -in {tmp_path}/key -out" in probe.wait("^error INVALID_CONFIG .*is encrypted")
+
+
+def test_a_lease_is_over_after_a_suspend_that_was_longer(servers, probes):
+    """CLOCK_MONOTONIC stands still meanwhile, and others' clocks do not."""
+    lease = answer(201, {"metadata": {"name": "l"}, "spec": {}})
+    probe = probes(servers(answer(404, {}), lease), "lease", "n", "l", "me", "15000")
+    probe.wait("^acquired held")
+    probe.process.send_signal(signal.SIGUSR1)
+    assert probe.wait("^slept ") == "slept not held"
+
+
 def test_a_proxy_sees_no_token_of_a_tls_server_and_its_refusal_is_told(servers, probes):
     proxy = servers(answer(403, {}))
     cluster = {"server": "https://kube.example:6443", "proxy-url": f"http://127.0.0.1:{proxy.port}"}
@@ -399,6 +527,15 @@ def test_half_an_event_is_none_and_the_watch_goes_on_before_it(servers, probes, 
     assert paths(server)[2].endswith("resourceVersion=15")
 
 
+def test_a_refusal_of_a_watch_that_is_no_json_is_one_all_the_same(servers, probes):
+    page = b"404 page not found\n"
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11)), page), answer(404, page),
+                     listing(item("b", "2", 6), version="21"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object b 6", 20)
+    assert [re.search("limit|watch", path)[0] for path in paths(server)[:4]] == ["limit", "watch", "watch", "limit"]
+
+
 def test_a_server_that_closes_every_watch_at_once_is_no_hot_loop(servers, probes):
     server = servers(listing(), watch())
     probe = probes(server, "watch", "/x")
@@ -459,8 +596,185 @@ def test_a_watch_that_brings_nothing_at_all_is_given_up_for_a_list(servers, prob
 
 
 def test_a_line_of_a_watch_is_bounded(servers, probes):
-    probe = probes(servers(listing(), hold(b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
+    probe = probes(servers(listing(), hold(b'"' + b"x" * 3000)), "watch", "/x", PROBE_MAX="2000")
     assert "larger than 2000 bytes" in probe.wait("^trouble")
+
+
+# ---- Tests: what anybody may write into an object
+
+DEEP = "[" * 9000 + "]" * 9000
+HOSTILE = ["1" + "0" * 20, r'{"\u0000":1}', DEEP, "1e999", "[" + "0," * 500000 + "0]"]
+
+
+def raw_item(name, uid, version, spec):
+    """An object as text, with a spec that Python's json would not write."""
+    text = json.dumps(item(name, uid, version))
+    return text[:-1] + f', "spec": {spec}}}'
+
+
+def raw_listing(*items, version="10", **metadata):
+    text = json.dumps({"metadata": {"resourceVersion": version, **metadata}})
+    return answer(200, ('{"items": [' + ", ".join(items) + "], " + text[1:]).encode())
+
+
+def raw_event(kind, text):
+    return f'{{"type": "{kind}", "object": {text}}}\n'.encode()
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=["number", "name", "nested", "huge", "long"])
+def test_what_stands_in_a_field_that_nobody_reads_is_nobodys_trouble(servers, probes, value):
+    bad = [raw_item("bad", "1", version, f'{{"bgpConfig": {value}, "address": "a"}}') for version in (5, 11)]
+    good = [json.dumps(item("good", "2", version)) for version in (6, 12)]
+    server = servers(raw_listing(bad[0], good[0]), hold(raw_event("MODIFIED", bad[1]), raw_event("MODIFIED", good[1])))
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object good 12")
+    assert probe.seen == ["object bad 5", "object good 6", "listed 2", "object bad 11", "object good 12"]
+
+
+@pytest.mark.parametrize("value, why", [(r'{"\u0000":1}', "a name in it has a NUL character"), (DEEP, "nests deeper than 32 levels")],
+                         ids=["name", "nested"])
+def test_an_object_that_can_not_be_read_costs_itself_and_is_told_by_its_name(servers, probes, value, why):
+    good, bad = json.dumps(item("good", "2", 6)), raw_item("bad", "1", 5, f'{{"list": {value}}}')
+    server = servers(raw_listing(bad, good), watch(raw_event("MODIFIED", raw_item("bad", "1", 11, f'{{"list": {value}}}'))),
+                     hold(raw_event("MODIFIED", raw_item("bad", "1", 12, "{}"))))
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object bad 12")
+    assert probe.seen[0].startswith(f"problem bad spec.list is left out: ") and why in probe.seen[0]
+    assert probe.seen[1:] == ["object bad 5", "object good 6", "listed 2", "object bad 11", "problem bad -", "object bad 12"]
+    assert paths(server)[2].endswith("resourceVersion=11"), "what was told of it is not asked for again"
+
+
+def test_a_page_that_is_too_large_is_asked_for_in_halves(servers, probes):
+    objects = [raw_item(f"i{n}", f"u{n}", n, json.dumps({"x": "y" * 600})) for n in range(1, 9)]
+
+    def page(path):
+        asked = re.search(r"limit=(\d+)(?:&continue=(\d+))?", path)
+        begin = int(asked[2] or 0)
+        end = min(begin + int(asked[1]), len(objects))
+        return raw_listing(*objects[begin:end], **({"continue": str(end)} if end < len(objects) else {}))
+    server = servers(*[ByPath(page)] * 6, hold())
+    probe = probes(server, "watch", "/x", "8", PROBE_MAX="2000")
+    probe.wait("^listed 8")
+    assert [int(re.search(r"limit=(\d+)", path)[1]) for path in paths(server)[:6]] == [8, 4, 2, 2, 2, 2]
+    assert probe.count("^trouble") == 0
+
+
+def test_memory_does_not_grow_with_what_nobody_reads(servers, probes):
+    zeros = "[" + "0," * 10_000_000 + "0]"
+    probe = probes(servers(raw_listing(raw_item("a", "1", 5, f'{{"x": {zeros}}}')), hold()), "watch", "/x")
+    probe.wait("^listed 1", 60)
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{probe.process.pid}/status").read_text())[1])
+    assert peak < 100_000, f"{peak} KiB for 20 MB of zeros"
+
+
+# ---- Tests: a watch that is open and deaf
+
+def test_a_watch_that_was_broken_is_no_good_one_before_it_is_checked(servers, probes):
+    """As after a restart of an API server: it answers, and then says that the version is too old."""
+    gone = event("ERROR", {"code": 410, "reason": "Expired"})
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11))), *[answer(503, {})] * 4,
+                     watch(gone), listing(item("b", "2", 30), version="31"), hold())
+    probe = probes(server, "watch", "/x")
+    probe.wait("^object b 30", 30)
+    assert probe.seen.index("well") > probe.seen.index(next(line for line in probe.seen if line.startswith("trouble")))
+    assert probe.seen[-2:] != ["object b 30", "well"] and probe.count("^well") == 1
+    assert server.at[7] - server.at[6] < 0.2, "a list at once, whatever the outage has cost"
+
+
+def test_after_an_outage_a_watch_that_goes_on_is_well_once_it_is_checked(servers, probes):
+    server = servers(listing(item("a", "1", 5)), broken(CHUNKED + b"5\r\n"), hold())
+    server.checks = [answer(503, {}), answer(200, {"metadata": {"resourceVersion": "11"}, "items": [item("a", "1", 5)]})]
+    probe = probes(server, "watch", "/x")
+    probe.wait("^trouble .*503", 20)
+    assert probe.count("^well") == 0, "it is open, and nobody knows whether it brings anything"
+    probe.wait("^well", 20)
+    assert len(server.checked) == 2 and len(paths(server)) == 3
+
+
+def test_versions_that_went_back_are_noticed_while_a_watch_is_silent(servers, probes):
+    server = servers(listing(item("a", "1", 9), item("b", "2", 8)), hold(), listing(item("a", "1", 4), version="5"), hold())
+    server.checks = [listing(item("a", "1", 4), version="5")]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "300")
+    probe.wait("^trouble .*went back from resourceVersion 10 to 5, as after a restore of etcd")
+    probe.wait("^deleted b 2 missing")
+    probe.wait("^listed 1")
+    assert len(server.checked) == 1
+
+
+def test_objects_that_a_silent_watch_has_not_told_of_lead_to_a_list(servers, probes):
+    server = servers(listing(item("a", "1", 5)), hold(), listing(item("a", "1", 5), item("b", "2", 20), version="21"), hold())
+    server.checks = [listing(item("a", "1", 5), version="21", **{"continue": "a", "remainingItemCount": 1})]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "300")
+    probe.wait("^trouble .*has 2 objects, and its watch told of 1")
+    probe.wait("^object b 20")
+    assert len(server.checked) == 3, "it is asked again before it counts, as an event may be under way"
+
+
+def test_counts_that_are_wrong_all_the_time_are_not_listed_for_again_and_again(servers, probes):
+    server = servers(listing(item("a", "1", 5)), hold())
+    server.script = [listing(item("a", "1", 5)), hold(), listing(item("a", "1", 5)), hold()]
+    server.checks = [listing(item("a", "1", 5), version="21", **{"continue": "a", "remainingItemCount": 1})]
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "200")
+    probe.wait("^listed 1", times=2)
+    eventually(lambda: len(server.checked) >= 10, seconds=20)
+    assert len(paths(server)) == 4
+
+
+def test_a_watch_with_work_is_not_checked(servers, probes):
+    def busy(connection):
+        connection.sendall(CHUNKED)
+        for n in range(20):
+            connection.sendall(chunk(event("MODIFIED", item("a", "1", 11 + n))))
+            time.sleep(0.05)
+        return False
+    server = servers(listing(item("a", "1", 5)), busy, hold())
+    probe = probes(server, "watch", "/x", "500", "290", "150000", "600")
+    probe.wait("^object a 30")
+    assert not server.checked
+
+
+# ---- Tests: a kind that is not there
+
+KIND = "/apis/novaedge.io/v1alpha1/proxyvips"
+
+
+@pytest.mark.parametrize("discovery, says", [
+    ({"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(404, {})},
+     "does not know this kind of object, proxyvips of novaedge.io/v1alpha1: install its CustomResourceDefinition"),
+    ({"/apis/novaedge.io/v1alpha1": answer(200, {"resources": [{"name": "proxyippools"}, {"name": "proxyvips/status"}]})},
+     "does not know this kind of object, proxyvips of"),
+    ({"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(200, {"versions": [{"version": "v1"}, {"version": "v2"}]})},
+     "serves novaedge.io in version v1, v2 only: install a CustomResourceDefinition of proxyvips that serves v1alpha1"),
+    ({"/apis/novaedge.io/v1alpha1": answer(503, {})}, "GET /apis/novaedge.io/v1alpha1/proxyvips: 404 NotFound"),
+], ids=["group", "kind", "version", "unknown"])
+def test_what_is_missing_is_told(servers, probes, discovery, says):
+    server = servers(answer(404, {}), listing(), hold())
+    server.discovery = discovery
+    probe = probes(server, "watch", KIND)
+    probe.wait("^listed 0")
+    assert says in probe.seen[0] and probe.seen[1] == "well"
+
+
+def test_a_kind_that_is_taken_away_while_it_is_watched_is_told_as_at_the_start(servers, probes):
+    server = servers(listing(item("a", "1", 5)), watch(event("MODIFIED", item("a", "1", 11))), answer(404, {}), answer(404, {}),
+                     listing(), hold())
+    server.discovery = {"/apis/novaedge.io/v1alpha1": answer(404, {}), "/apis/novaedge.io": answer(404, {})}
+    probe = probes(server, "watch", KIND)
+    probe.wait("^listed 0")
+    troubles = [line for line in probe.seen if line.startswith("trouble")]
+    assert len(troubles) == 1 and "install its CustomResourceDefinition" in troubles[0]
+
+
+@pytest.mark.parametrize("what, wanted, answers", [
+    ("object", "absent object", {"resources": [{"name": "proxyvips"}, {"name": "proxyvips/status"}]}),
+    ("status", "absent status API_REFUSED .*has no subresource status.*install one with subresources: {status: {}}",
+     {"resources": [{"name": "proxyvips"}]}),
+    ("unknown", "absent unknown API_UNREACHABLE ", b"<html/>"),
+])
+def test_a_404_is_told_apart(servers, probes, what, wanted, answers):
+    server = servers(answer(500, {}))
+    server.discovery = {"/apis/novaedge.io/v1alpha1": answer(200, answers)}
+    assert re.search(f"^{wanted}", probes(server, "absence", KIND).wait("^absent"))
 
 
 # ---- Tests: the frame
@@ -507,6 +821,7 @@ def test_health_tells_what_is_wrong_and_what_is_counted(servers, probes, daemon,
     assert status == 200 and "text/plain; version=0.0.4" in head
     assert "ipam_acting 1\n" in body and "ipam_ipamd_connected 1\n" in body and "probe_asked 1\n" in body
     assert "ipam_kube_requests_total 1\n" in body and 'ipam_kube_errors_total{error="conflict"} 0\n' in body
+    assert 'ipam_kube_errors_total{error="undefined"} 0\n' in body
     assert health(socket_path, "/metrics", "HEAD")[::2] == (200, "")
     assert health(socket_path, "/other")[0] == 404
     status, head, _ = health(socket_path, "/readyz", "POST")
@@ -629,6 +944,26 @@ def test_a_socket_left_behind_is_no_hindrance(servers, probes, tmp_path):
     third.wait("acting")
     assert health(path, "/healthz")[0] == 200
     assert third.stop() == 0
+
+
+@pytest.mark.parametrize("address", ["localhost:{port}", "{folder}/health.sock"])
+def test_those_who_connect_and_say_nothing_keep_nobody_from_asking(servers, probes, tmp_path, address):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = address.format(port=port, folder=tmp_path)
+    probes(servers(answer(200, {})), "--health", address, program=PROGRAM).wait("acting")
+    idle = []
+    option = ["--unix-socket", address, "http://x/healthz"] if address.startswith("/") else [f"http://{address}/healthz"]
+    for _ in range(3):
+        for _ in range(40):
+            idle.append(socket.socket(socket.AF_UNIX if address.startswith("/") else socket.AF_INET))
+            idle[-1].setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                idle[-1].connect(address if address.startswith("/") else ("127.0.0.1", port))
+        done = subprocess.run(["curl", "-sS", "-m", "6", *option], capture_output=True, text=True, check=False)
+        assert done.stdout == "ok\n", done.stderr
+    for connection in idle:
+        connection.close()
 
 
 def test_idle_and_excess_health_connections_hold_nobody_up(servers, probes, tmp_path):

@@ -1,4 +1,5 @@
 /* What daemon/kube decides by itself: configuration, paths, back-off, refusals, and the options that programs share. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -251,6 +252,146 @@ static void a_token_never_stands_in_a_message(void **state)
     uv_loop_close(&loop);
 }
 
+static void a_key_that_needs_a_passphrase_is_refused_with_the_way_to_decrypt_it(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const keys[] = {
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0\n\nx\n",
+    };
+    struct kube_client *client;
+    struct kube_client_options options = {.user_agent = "t"};
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    write_file("crt", "-----BEGIN CERTIFICATE-----\n");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        write_file("key", keys[i]);
+        write_config("config", "server: 'https://h'", "client-certificate: crt, client-key: key");
+        assert_int_equal(load(fixture, "config", NULL), 0);
+        assert_int_equal(kube_client_new(&loop, fixture->config, &options, &client, &fixture->error), -1);
+        assert_non_null(strstr(fixture->error.message, "client-key ./key is encrypted"));
+        assert_non_null(strstr(fixture->error.message, "openssl pkey -in ./key -out NEW-FILE"));
+    }
+    write_config("config", "server: 'https://h'",
+                 "client-certificate: crt, client-key-data: "
+                 "LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURSBLRVktLS0tLQo=");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_int_equal(kube_client_new(&loop, fixture->config, &options, &client, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message, "client-key-data is encrypted"));
+    uv_loop_close(&loop);
+}
+
+static void empty_data_counts_as_none(void **state)
+{
+    struct fixture *fixture = *state;
+    write_file("ca", "-----BEGIN CERTIFICATE-----\n");
+    write_config("config", "server: 'https://h', certificate-authority-data: '', certificate-authority: ca",
+                 "client-certificate-data: '', client-key-data: ''");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_null(fixture->config->ca_data);
+    assert_string_equal(fixture->config->ca_file, "./ca");
+    assert_null(fixture->config->client_key_data);
+}
+
+/* ---- Tests: what is dangerous ------------------------------------------------------------------------------------ */
+
+static void on_warning(const char *text, void *user)
+{
+    char *all = user;
+    snprintf(all + strlen(all), 4096 - strlen(all), "%s\n", text);
+}
+
+static void warn(struct fixture *fixture, const char *cluster, const char *user, char ret[4096])
+{
+    write_config("config", cluster, user);
+    chmod("config", 0600);
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    *ret = '\0';
+    kube_config_warn(fixture->config, on_warning, ret);
+}
+
+static void what_is_dangerous_is_told_and_what_is_not_is_not(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[4096];
+    static const char *const safe[] = {"server: 'https://h'", "server: 'http://127.0.0.1:80'",
+                                       "server: 'http://localhost'", "server: 'http://[::1]:80'"};
+    for (size_t i = 0; i < sizeof safe / sizeof *safe; i++) {
+        warn(fixture, safe[i], "token: t", text);
+        assert_string_equal(text, "");
+    }
+    warn(fixture, "server: 'http://128.0.0.1'", "token: t", text);
+    assert_non_null(strstr(text, "the token or password goes to http://128.0.0.1 unencrypted"));
+    warn(fixture, "server: 'http://h'", "username: a, password: b", text);
+    assert_non_null(strstr(text, "unencrypted"));
+    warn(fixture, "server: 'http://h'", "username: a", text);
+    assert_string_equal(text, "");
+    warn(fixture, "server: 'https://h', insecure-skip-tls-verify: true", "token: t", text);
+    assert_non_null(strstr(text, "insecure-skip-tls-verify is set"));
+    chmod("config", 0604);
+    *text = '\0';
+    kube_config_warn(fixture->config, on_warning, text);
+    assert_non_null(strstr(text, "kubeconfig config can be read by every user of this machine: run chmod 600 config"));
+}
+
+/* ---- Tests: secrets in memory ------------------------------------------------------------------------------------ */
+
+static const char *secret; /* NULL: nobody looks */
+static unsigned int n_left_behind;
+
+void __real_free(void *block);
+void __wrap_free(void *block);
+
+void __wrap_free(void *block)
+{
+    if (block && secret && memmem(block, malloc_usable_size(block), secret, strlen(secret)))
+        n_left_behind++;
+    __real_free(block);
+}
+
+static void no_secret_is_left_in_memory_that_is_free(void **state)
+{
+    struct fixture *fixture = *state;
+    char user[8192], token[] = "xusxrl-ohdbhv-yhub-sodlq-whaw"; /* so that this text is no finding itself */
+    for (char *at = token; *at; at++)
+        *at = *at == '-' ? '-' : (char)(*at - 3);
+    snprintf(user, sizeof user, "token: %s, username: u, password: %s, x: '%05000d'", token, token, 0);
+    write_config("config", "server: 'http://h'", user);
+    explicit_bzero(user, sizeof user);
+    secret = token;
+    n_left_behind = 0;
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    assert_string_equal(fixture->config->token, token);
+    fixture->config = kube_config_free(fixture->config);
+    secret = NULL;
+    assert_int_equal(n_left_behind, 0);
+}
+
+/* ---- Tests: written anew ----------------------------------------------------------------------------------------- */
+
+static void a_kubeconfig_that_is_written_anew_counts_at_the_next_look(void **state)
+{
+    struct fixture *fixture = *state;
+    write_config("config", "server: 'http://first'", "token: a");
+    assert_int_equal(load(fixture, "config", NULL), 0);
+    struct kube_config *config = fixture->config;
+    assert_int_equal(kube_config_refresh(config, 1000, &fixture->error), 0);
+    write_config("config", "server: 'http://second'", "token: b");
+    assert_int_equal(kube_config_refresh(config, 1500, &fixture->error), 0); /* once a second */
+    assert_int_equal(kube_config_refresh(config, 2000, &fixture->error), 1);
+    assert_string_equal(config->server, "http://second");
+    assert_string_equal(config->token, "b");
+    assert_int_equal(kube_config_refresh(config, 9000, &fixture->error), 0);
+    write_config("config", "server: 'http://third'", "tokenFile: later");
+    assert_int_equal(kube_config_refresh(config, 10000, &fixture->error), -1);
+    assert_string_equal(config->server, "http://second");
+    write_file("later", "t");
+    assert_int_equal(kube_config_refresh(config, 11000, &fixture->error), 1);
+    assert_string_equal(config->server, "http://third");
+    unlink("config");
+    assert_int_equal(kube_config_refresh(config, 12000, &fixture->error), 0);
+}
+
 /* ---- Tests: paths, back-off, refusals ---------------------------------------------------------------------------- */
 
 static void names_in_paths_are_escaped(void **state)
@@ -291,40 +432,94 @@ static void a_refusal_is_told_in_the_servers_words(void **state)
     json_decref(body);
 }
 
-/* Cut at every byte: the same lines come, whatever the pieces. */
-static void lines_come_whole_however_they_are_cut(void **state)
+static int64_t events_take(struct response *response)
+{
+    int64_t sum = 0;
+    while (response_has_value(response)) {
+        json_t *event = response_take(response);
+        sum += json_integer_value(json_object_get(event, "a"));
+        json_decref(event);
+    }
+    return sum;
+}
+
+/* Cut at every byte: the same events come, whatever the pieces. */
+static void events_come_whole_however_they_are_cut(void **state)
 {
     (void)state;
     static const char text[] = "{\"a\":1}\n\n{\"a\":2}\r\n{\"a\":3}";
     struct ipam_error error;
     for (size_t cut = 0; cut <= sizeof text - 1; cut++) {
-        struct response_bytes bytes = {.max = 1000};
-        json_t *line;
-        json_int_t sum = 0;
-        assert_int_equal(response_add(&bytes, text, cut), 0);
-        for (; response_line(&bytes, false, &line, &error) > 0; json_decref(line))
-            sum += json_integer_value(json_object_get(line, "a"));
-        assert_int_equal(response_add(&bytes, text + cut, sizeof text - 1 - cut), 0);
-        for (; response_line(&bytes, true, &line, &error) > 0; json_decref(line))
-            sum += json_integer_value(json_object_get(line, "a"));
+        struct response response;
+        response_init(&response, KUBE_EVENTS, NULL, 1000);
+        assert_int_equal(response_add(&response, text, cut), FILTER_GOOD);
+        int64_t sum = events_take(&response);
+        assert_int_equal(response_add(&response, text + cut, sizeof text - 1 - cut), FILTER_GOOD);
+        sum += events_take(&response);
         assert_int_equal(sum, 6);
-        response_done(&bytes);
+        assert_int_equal(response_check(&response, &error), 0);
+        response_done(&response);
     }
 }
 
-static void half_a_line_is_an_error_that_names_the_byte(void **state)
+static void half_an_event_is_an_error_that_names_the_byte(void **state)
 {
     (void)state;
     struct ipam_error error;
-    struct response_bytes bytes = {.max = 10};
-    json_t *line;
-    assert_int_equal(response_add(&bytes, "{\"a\":", 5), 0);
-    assert_int_equal(response_line(&bytes, false, &line, &error), 0);
-    assert_int_equal(response_line(&bytes, true, &line, &error), -1);
-    assert_non_null(strstr(error.message, "event 1 is not JSON: byte 5 of 5"));
-    assert_int_equal(response_add(&bytes, "1234567890", 10), 0); /* the line was taken: there is room for ten bytes */
-    assert_int_equal(response_add(&bytes, "1", 1), -1);
-    response_done(&bytes);
+    struct response response;
+    response_init(&response, KUBE_EVENTS, NULL, 1000);
+    assert_int_equal(response_add(&response, "{\"a\":1}{\"a\":", 12), FILTER_GOOD);
+    assert_int_equal(events_take(&response), 1);
+    assert_int_equal(response_check(&response, &error), -1);
+    assert_non_null(strstr(error.message, "event 2 is not JSON: byte 5: "));
+    response_done(&response);
+}
+
+static void the_bound_of_a_stream_is_that_of_one_event_and_of_a_call_that_of_all(void **state)
+{
+    (void)state;
+    static const char event[] = "{\"a\":0}\n";
+    struct ipam_error error;
+    struct response stream, call;
+    response_init(&stream, KUBE_EVENTS, NULL, 10);
+    response_init(&call, KUBE_ONE, NULL, 10);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(response_add(&stream, event, sizeof event - 1), FILTER_GOOD);
+    assert_int_equal(response_add(&stream, "\"23456789", 9), FILTER_GOOD); /* and the newline before */
+    assert_int_equal(response_add(&stream, "1", 1), FILTER_LARGE);
+    assert_int_equal(response_check(&stream, &error), -1);
+    assert_true(kube_error_is_too_large(&error));
+    assert_int_equal(response_add(&call, "\"23456789\"", 10), FILTER_GOOD);
+    assert_int_equal(response_check(&call, &error), 0);
+    assert_int_equal(response_add(&call, " ", 1), FILTER_LARGE);
+    assert_int_equal(response_check(&call, &error), -1);
+    assert_non_null(strstr(error.message, "the response is larger than 10 bytes"));
+    response_done(&stream);
+    response_done(&call);
+}
+
+/* A proxy's page says nothing, a server's Status does, whatever was asked for. */
+static void a_refusal_is_read_in_place_of_what_was_asked_for(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Gone\",\"message\":\"m\",\"code\":410}";
+    static const struct kube_field fields[] = {KUBE_LEAF("metadata"), KUBE_END};
+    static const enum kube_shape shapes[] = {KUBE_ONE, KUBE_PAGE, KUBE_EVENTS};
+    struct kube_request request = {.method = "GET", .path = "/x"};
+    struct ipam_error error;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct response response;
+        response_init(&response, shapes[i], fields, 1000);
+        assert_int_equal(response_add(&response, text, sizeof text - 1), FILTER_GOOD);
+        json_t *body = response_take(&response);
+        struct kube_response refusal = {.status = 410, .body = body};
+        kube_response_error(&request, &refusal, &error);
+        assert_string_equal(error.message, "GET /x: 410 Gone: m");
+        assert_int_equal(kube_error_status(&error), 410);
+        json_decref(body);
+        response_done(&response);
+    }
 }
 
 /* ---- Tests: shared options --------------------------------------------------------------------------------------- */
@@ -374,11 +569,18 @@ int main(void)
         TEST(every_wrong_field_is_named_with_what_to_write),
         TEST(every_wrong_file_is_told),
         TEST(a_token_never_stands_in_a_message),
+        TEST(a_key_that_needs_a_passphrase_is_refused_with_the_way_to_decrypt_it),
+        TEST(empty_data_counts_as_none),
+        TEST(what_is_dangerous_is_told_and_what_is_not_is_not),
+        TEST(no_secret_is_left_in_memory_that_is_free),
+        TEST(a_kubeconfig_that_is_written_anew_counts_at_the_next_look),
         TEST(names_in_paths_are_escaped),
         TEST(back_off_doubles_with_jitter_and_keeps_what_the_server_asks),
         TEST(a_refusal_is_told_in_the_servers_words),
-        TEST(lines_come_whole_however_they_are_cut),
-        TEST(half_a_line_is_an_error_that_names_the_byte),
+        TEST(events_come_whole_however_they_are_cut),
+        TEST(half_an_event_is_an_error_that_names_the_byte),
+        TEST(the_bound_of_a_stream_is_that_of_one_event_and_of_a_call_that_of_all),
+        TEST(a_refusal_is_read_in_place_of_what_was_asked_for),
         TEST(a_programs_rows_stand_beside_the_shared_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

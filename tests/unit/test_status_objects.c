@@ -1,4 +1,4 @@
-/* What is remembered of objects: which news count, which addresses statuses show, whose turn it is; and of claims. */
+/* What is remembered of objects: which news count, which addresses statuses show, which is next; and of claims. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,6 +44,11 @@ static struct ipam_addr addr(const char *text)
     struct ipam_addr address;
     assert_int_equal(ipam_addr_parse(text, &address, NULL), 0);
     return address;
+}
+
+static void keep(json_t *value, void *user)
+{
+    *(json_t **)user = value;
 }
 
 /* ---- Tests --------------------------------------------------------------------------------------------------------- */
@@ -222,6 +227,39 @@ static void only_our_names_of_managed_fields_are_kept(void **state)
     json_decref(seen);
 }
 
+/* managedFields name every field that anybody wrote, and an author chooses the names. */
+static void what_others_wrote_makes_no_object_unreadable(void **state)
+{
+    static const char head[] = "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"managedFields\":[{\"manager\":"
+                               "\"kubectl\",\"fieldsV1\":{\"f:spec\":"
+                               "{\"f:\\u0000\":{}},\"f:status\":{\"f:x\":";
+    static const char tail[] =
+        "}}},{\"manager\":\"ipam-status-writer\",\"fieldsV1\":{\"f:status\":{\"f:allocatedAddress\":{}}}"
+        "}]},\"spec\":{\"poolRef\":{\"name\":\"p\",\"x\":{\"\\u0000\":1}},\"address\":[1]}}";
+    json_t *read = NULL;
+    const struct kube_field row = {.fields = object_kinds[OBJECT_VIP].fields, .part = KUBE_OBJECT};
+    struct filter *filter = filter_new(&row, false, keep, &read);
+    filter_add(filter, head, sizeof(head) - 1);
+    for (int i = 0; i < 100; i++)
+        filter_add(filter, "{\"f:x\":", 7);
+    filter_add(filter, "1", 1);
+    for (int i = 0; i < 100; i++)
+        filter_add(filter, "}", 1);
+    filter_add(filter, tail, sizeof(tail) - 1);
+    assert_int_equal(filter_end(filter), FILTER_GOOD);
+    filter_free(filter);
+    assert_null(kube_object_problem(read));
+    struct object *object = objects_take(*state, OBJECT_VIP, read, false);
+    json_t *seen = json_of(object->seen);
+    assert_int_equal(status_manager_of(seen, "allocatedAddress"), STATUS_MANAGER_OURS);
+    assert_int_equal(status_manager_of(seen, "allocatedIPv6Address"), STATUS_MANAGER_OTHER);
+    json_t *spec = json_pack("{s:{s:s}, s:[i]}", "poolRef", "name", "p", "address", 1);
+    assert_true(json_equal(json_object_get(seen, "spec"), spec));
+    json_decref(spec);
+    json_decref(seen);
+    json_decref(read);
+}
+
 static void each_kind_is_walked_by_itself(void **state)
 {
     json_t *json = json_of("{'metadata': {'name': 'a'}}");
@@ -279,6 +317,7 @@ int main(void)
         TEST(a_recheck_is_nothing_to_do_and_gives_way_to_what_is),
         TEST(the_digest_is_of_our_part_of_a_status_only),
         TEST(only_our_names_of_managed_fields_are_kept),
+        TEST(what_others_wrote_makes_no_object_unreadable),
         TEST(each_kind_is_walked_by_itself),
         cmocka_unit_test(the_end_of_an_earlier_claim_is_not_that_of_its_successor),
     };
