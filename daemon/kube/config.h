@@ -47,7 +47,7 @@ int kube_config_refresh(struct kube_config *config, uint64_t now_ms, struct ipam
 
 /* What works and is dangerous, one line each: credentials that go unencrypted, a server that is not verified, secrets that
  * everybody may read. */
-void kube_config_warn(const struct kube_config *config, void (*tell)(const char *text, void *user), void *user);
+void kube_config_warn(const struct kube_config *config, void (*warn)(const char *text, void *user), void *user);
 
 bool kube_config_is_loopback(
     const struct kube_config *config); /* the server is this machine, by its address or as localhost */
