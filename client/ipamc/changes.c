@@ -114,11 +114,11 @@ const char *change_lost_words(struct arena *arena, const Ipam__V1__ChangesLost *
     if (lost->lost_revision > lost->kept_revision)
         return arena_printf(arena,
                             "changes lost: revisions %" PRIu64 " to %" PRIu64
-                            " had been acknowledged and were gone; their numbers are given anew",
+                            " had been acknowledged and were gone; their numbers are used again",
                             lost->kept_revision + 1, lost->lost_revision);
     return arena_printf(arena,
                         "changes lost: what was acknowledged after revision %" PRIu64
-                        " is gone, how much is not known; the numbers are given anew",
+                        " is gone, how much is not known; the numbers are used again",
                         lost->kept_revision);
 }
 

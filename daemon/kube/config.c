@@ -313,7 +313,7 @@ struct kube_config *kube_config_free(struct kube_config *config)
     return NULL;
 }
 
-/* ---- Written anew ------------------------------------------------------------------------------------------------ */
+/* ---- After a change ---------------------------------------------------------------------------------------------- */
 
 /* A file that is away for a moment is about to be written. */
 static bool files_changed(const struct config_files *files)

@@ -123,7 +123,7 @@ struct claim_record {
 };
 
 /* Changes that were acknowledged and are not there any more: an operator accepted that. It changes no pool and no claim; the
- * revisions after `kept` are given anew, this change's first. */
+ * revisions after `kept` are used again, this change's first. */
 struct loss_record {
     uint64_t kept; /* revision up to which nothing is missing */
     uint64_t lost; /* the last one that was acknowledged; 0: not known */
