@@ -4,15 +4,8 @@
 #include <string.h>
 
 #include "views.h"
-#include "when.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-const char *change_time(struct arena *arena, const Google__Protobuf__Timestamp *at)
-{
-    char text[WHEN_RFC3339_MAX];
-    return at == NULL || when_rfc3339_format(at->seconds, 0, text) < 0 ? "" : arena_strdup(arena, text);
-}
 
 static bool by_itself(const Ipam__V1__Actor *actor)
 {
@@ -65,7 +58,7 @@ static const char *bound_words(struct arena *arena, const Ipam__V1__Change *chan
 static const char *cooling_words(struct arena *arena, const Ipam__V1__Change *change)
 {
     return arena_printf(arena, "%s released by %s, cooling until %s", change->claim->address,
-                        owner_text(arena, change->claim), change_time(arena, change->claim->cooling_until));
+                        owner_text(arena, change->claim), view_time(arena, change->claim->cooling_until));
 }
 
 static const char *released_words(struct arena *arena, const Ipam__V1__Change *change)
@@ -77,7 +70,7 @@ static const char *released_words(struct arena *arena, const Ipam__V1__Change *c
                             view_family(claim->family));
     if (claim->cooling_until != NULL)
         return arena_printf(arena, "cooling of %s ended before its time, which was %s, last held by %s", claim->address,
-                            change_time(arena, claim->cooling_until), owner_text(arena, claim));
+                            view_time(arena, claim->cooling_until), owner_text(arena, claim));
     if (by_itself(change->actor))
         return arena_printf(arena, "%s has cooled and is free, last held by %s", claim->address,
                             owner_text(arena, claim));
@@ -121,11 +114,11 @@ const char *change_lost_words(struct arena *arena, const Ipam__V1__ChangesLost *
     if (lost->lost_revision > lost->kept_revision)
         return arena_printf(arena,
                             "changes lost: revisions %" PRIu64 " to %" PRIu64
-                            " had been acknowledged and were gone; their numbers are given anew",
+                            " had been acknowledged and were gone; their numbers are used again",
                             lost->kept_revision + 1, lost->lost_revision);
     return arena_printf(arena,
                         "changes lost: what was acknowledged after revision %" PRIu64
-                        " is gone, how much is not known; the numbers are given anew",
+                        " is gone, how much is not known; the numbers are used again",
                         lost->kept_revision);
 }
 
@@ -163,7 +156,7 @@ static const char *cell_revision(const struct output *output, const void *row)
 
 static const char *cell_time(const struct output *output, const void *row)
 {
-    return change_time(output->arena, ((const Ipam__V1__Change *)row)->at);
+    return view_time(output->arena, ((const Ipam__V1__Change *)row)->at);
 }
 
 static const char *cell_actor(const struct output *output, const void *row)

@@ -21,7 +21,4 @@ const char *change_lost_words(struct arena *arena, const Ipam__V1__ChangesLost *
 /* "ipamc (uid 0)"; what ipamd did by itself: "ipamd". */
 const char *change_actor(struct arena *arena, const Ipam__V1__Actor *actor);
 
-/* RFC 3339 to the second; "" without a time. */
-const char *change_time(struct arena *arena, const Google__Protobuf__Timestamp *at);
-
 #endif

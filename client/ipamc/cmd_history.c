@@ -6,6 +6,7 @@
 #include "history.h"
 #include "json_message.h"
 #include "read_changes.h"
+#include "views.h"
 #include "when.h"
 
 #define AT_ONCE 1000 /* changes that are read in one piece */
@@ -24,7 +25,7 @@ struct history_read {
 /* Where changes were lost the answer has a hole: that is said. */
 static void note_lost(struct history_read *read, const Ipam__V1__Change *change)
 {
-    cli_note(read->cli, "%s, %s: who held it by those changes is not known", change_time(&read->cli->arena, change->at),
+    cli_note(read->cli, "%s, %s: who held it by those changes is not known", view_time(&read->cli->arena, change->at),
              change_lost_words(&read->cli->arena, change->changes_lost));
     if (!read->lost)
         read->lost = json_array();
@@ -90,7 +91,7 @@ static int note_compacted(struct cli *cli, struct history_read *read, struct ipa
         return 0;
     cli_note(cli, "changes up to revision %llu are no longer kept: holders that had gone before %s are not known",
              (unsigned long long)read->read.compacted_through,
-             read->has_oldest ? change_time(&cli->arena, &read->oldest) : "now");
+             read->has_oldest ? view_time(&cli->arena, &read->oldest) : "now");
     return 0;
 }
 

@@ -1,9 +1,9 @@
 #include "commands.h"
 
-#include "changes.h"
 #include "released.h"
 #include "requests.h"
 #include "text.h"
+#include "views.h"
 
 static int request_from_options(struct cli *cli, Ipam__V1__Owner *owner, Ipam__V1__ReleaseRequest *ret,
                                 struct ipam_error *reterr)
@@ -39,7 +39,7 @@ static void note_cooling(struct cli *cli, const Ipam__V1__Claim *claim)
              "nothing to release: %s, which %s/%s held last, cools until %s; to end that now, write ipamc release "
              "--address %s --end-cooling",
              address, text_printable(&cli->arena, claim->owner->kind), text_printable(&cli->arena, claim->owner->name),
-             change_time(&cli->arena, claim->cooling_until), address);
+             view_time(&cli->arena, claim->cooling_until), address);
 }
 
 /* Why it was nothing, if the address cools. */

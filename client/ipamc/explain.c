@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "changes.h"
 #include "json_message.h"
 #include "text.h"
 #include "views.h"
@@ -83,7 +82,7 @@ static const char *detail_claim(const struct explain *explain, int family)
     if (held == NULL)
         return arena_printf(explain->arena, "holds no %s address yet", family_names[family]);
     return arena_printf(explain->arena, "holds %s%s%s since %s", held->address, held->pool[0] == '\0' ? "" : " from ",
-                        held->pool, change_time(explain->arena, held->allocated_at));
+                        held->pool, view_time(explain->arena, held->allocated_at));
 }
 
 static const char *detail_pool(const struct explain *explain, int family)
@@ -323,7 +322,7 @@ static void advise_exhausted(const struct explain *explain, struct advice *ret)
 
     if (next != NULL)
         advise(ret, arena_printf(explain->arena, "%s, which %s held, stops cooling at %s", next->address,
-                                 owner_of(explain, next), change_time(explain->arena, next->cooling_until)));
+                                 owner_of(explain, next), view_time(explain->arena, next->cooling_until)));
     advise(ret, arena_printf(explain->arena, "a release of any address of %s (ipamc get claims --pool %s lists them)",
                              explain->pool_name, explain->pool_name));
     advise(ret, arena_printf(explain->arena, "more addresses in %s", explain->pool_name));
@@ -335,7 +334,7 @@ static void advise_in_use(const struct explain *explain, struct advice *ret)
 
     if (holder != NULL)
         advise(ret, arena_printf(explain->arena, "a release by %s, which holds it since %s (ipamc release %s)",
-                                 owner_of(explain, holder), change_time(explain->arena, holder->allocated_at),
+                                 owner_of(explain, holder), view_time(explain->arena, holder->allocated_at),
                                  owner_of(explain, holder)));
     advise(ret, "asking for another address, or for any");
 }
@@ -344,7 +343,7 @@ static void advise_cooling(const struct explain *explain, struct advice *ret)
 {
     if (explain->holder != NULL)
         advise(ret, arena_printf(explain->arena, "time: it is kept for %s until %s", owner_of(explain, explain->holder),
-                                 change_time(explain->arena, explain->holder->cooling_until)));
+                                 view_time(explain->arena, explain->holder->cooling_until)));
     if (explain->holder != NULL)
         advise(ret, arena_printf(explain->arena, "ending that (ipamc release --address %s --end-cooling)",
                                  explain->holder->address));

@@ -6,7 +6,7 @@
 
 #include <ipam/addr.h>
 
-#include "changes.h"
+#include "when.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -37,6 +37,12 @@ const char *view_claim_state(const struct output *output, const Ipam__V1__Claim 
 {
     return arena_printf(output->arena, "%s%s", enum_name(&ipam__v1__claim_state__descriptor, (int)claim->state),
                         claim_remark(claim));
+}
+
+const char *view_time(struct arena *arena, const Google__Protobuf__Timestamp *at)
+{
+    char text[WHEN_RFC3339_MAX];
+    return at == NULL || when_rfc3339_format(at->seconds, 0, text) < 0 ? "" : arena_strdup(arena, text);
 }
 
 const char *view_family(Ipam__V1__Family family)
@@ -258,7 +264,7 @@ static const char *claim_reason(const struct output *output, const void *row)
 static const char *claim_cooling(const struct output *output, const void *row)
 {
     const Ipam__V1__Claim *claim = row;
-    return change_time(output->arena, claim->cooling_until);
+    return view_time(output->arena, claim->cooling_until);
 }
 
 static const char *claim_label(const struct output *output, const void *row)

@@ -23,6 +23,8 @@ const char *view_pool_state(const Ipam__V1__Pool *pool); /* "READY" */
 /* "BOUND"; of one that does not lie in the pool that it was made through "BOUND,orphaned" or "BOUND,manual" */
 const char *view_claim_state(const struct output *output, const Ipam__V1__Claim *claim);
 const char *view_family(Ipam__V1__Family family); /* "ipv4", "ipv6", "dual", "" */
+/* RFC 3339 to the second; "" without a time. */
+const char *view_time(struct arena *arena, const Google__Protobuf__Timestamp *at);
 
 /* By address, numerically and IPv4 first; claims without one after them, as they queue. */
 void view_sort_claims(const Ipam__V1__Claim **claims, size_t count);

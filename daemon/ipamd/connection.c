@@ -657,7 +657,7 @@ static void connection_enter(struct connection *connection)
     rpc_server_counters(all->rpc)->connections_total++;
 }
 
-bool connection_accept(struct connections *all, uv_stream_t *listener)
+bool connection_accept(struct connections *all, int fd)
 {
     struct ucred cred;
     enum rpc_role role;
@@ -666,8 +666,10 @@ bool connection_accept(struct connections *all, uv_stream_t *listener)
     connection->pipe.data = connection;
     connection->all = all;
     connection->opened = uv_now(all->loop);
-    if (uv_accept(listener, (uv_stream_t *)&connection->pipe) < 0 || all->stopping ||
-        !door_is_open(all, role = peer_role(connection, &cred))) {
+    bool opened = uv_pipe_open(&connection->pipe, fd) == 0;
+    if (!opened)
+        close(fd);
+    if (!opened || all->stopping || !door_is_open(all, role = peer_role(connection, &cred))) {
         uv_close((uv_handle_t *)&connection->pipe, connection_dropped);
         return false;
     }

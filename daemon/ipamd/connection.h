@@ -57,8 +57,8 @@ struct connections {
 /* What is not an option, for a zeroed `all` whose options are set. */
 void connections_init(struct connections *all, size_t max, size_t max_user);
 
-/* Takes the client that waits on the listener; false: it was sent away at once, which costs next to nothing. */
-bool connection_accept(struct connections *all, uv_stream_t *listener);
+/* Takes the client whose socket `fd` is; false: it was sent away at once, which costs next to nothing. */
+bool connection_accept(struct connections *all, int fd);
 
 void connection_wake(struct grpc_endpoint *endpoint);    /* rpc_host.wake */
 bool connections_crowded(const struct connections *all); /* half of `max_buffered` is held */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <sodium.h>
 
+#include "acceptor.h"
 #include "bus.h"
 #include "clock.h"
 #include "connection.h"
@@ -36,7 +37,6 @@
 
 /* The handles of the loop; all are closed together. */
 enum handle {
-    HANDLE_LISTENER,
     HANDLE_PREPARE,
     HANDLE_WRITER,
     HANDLE_TURN,
@@ -60,6 +60,7 @@ struct daemon {
     const struct limits *limits;
     uv_loop_t loop;
     union uv_any_handle handles[N_HANDLES];
+    struct acceptor acceptor;
     struct connections connections;
     struct pipeline pipeline;
     struct rpc_server *rpc;
@@ -74,7 +75,7 @@ struct daemon {
     unsigned int accepts, drops;               /* in this turn of the loop */
     uint64_t accepts_left, accepts_at;         /* as of then, in ms */
     uint64_t accepts_failed, accept_failed_at; /* since the start; ms of the last line that said so, 0: none */
-    bool client_waits;                         /* for the next turn, to be accepted */
+    bool client_waits;                         /* for the next turn, to be accepted; the acceptor pauses */
     bool stopping, closed;
 };
 
@@ -281,6 +282,7 @@ static void handle_close(struct daemon *daemon, enum handle which)
 static void finish(struct daemon *daemon)
 {
     daemon->closed = true;
+    acceptor_close(&daemon->acceptor);
     for (int i = 0; i < N_HANDLES; i++)
         handle_close(daemon, (enum handle)i);
 }
@@ -293,25 +295,42 @@ static bool client_is_due(struct daemon *daemon)
     return daemon->accepts < ACCEPTS_A_TURN && daemon->drops < DROPS_A_TURN && daemon->accepts_left > 0;
 }
 
-/* libuv takes the next client off the queue when this one is accepted. */
-static void client_accept(struct daemon *daemon)
+static void accept_failed(struct daemon *daemon, int status)
 {
-    daemon->client_waits = !client_is_due(daemon);
-    if (daemon->client_waits)
+    uint64_t now = uv_now(&daemon->loop);
+    daemon->accepts_failed++;
+    if (daemon->accept_failed_at != 0 && now - daemon->accept_failed_at < ACCEPT_LINE_MS)
         return;
-    if (connection_accept(&daemon->connections, &daemon->handles[HANDLE_LISTENER].stream)) {
-        daemon->accepts++;
-        daemon->accepts_left--;
-    } else {
-        daemon->drops++;
+    log_warning("accept: %s, trying again; it has failed %" PRIu64 " times since the start", uv_strerror(status),
+                daemon->accepts_failed);
+    daemon->accept_failed_at = now;
+}
+
+/* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
+static void on_clients(struct acceptor *acceptor)
+{
+    struct daemon *daemon = acceptor->user;
+    int fd = 0;
+    while (client_is_due(daemon) && (fd = acceptor_take(acceptor)) >= 0) {
+        bool stays = connection_accept(&daemon->connections, fd);
+        daemon->accepts += stays;
+        daemon->accepts_left -= stays;
+        daemon->drops += !stays;
     }
+    if (fd < 0 && fd != UV_EAGAIN)
+        accept_failed(daemon, fd);
+    daemon->client_waits = fd >= 0;
+    if (daemon->client_waits)
+        acceptor_pause(acceptor);
 }
 
 static void accepts_begin_anew(struct daemon *daemon)
 {
     daemon->accepts = daemon->drops = 0;
-    if (daemon->client_waits && !daemon->stopping)
-        client_accept(daemon);
+    if (!daemon->client_waits || !client_is_due(daemon))
+        return;
+    daemon->client_waits = false;
+    acceptor_resume(&daemon->acceptor);
 }
 
 static void timers_arm(struct daemon *daemon)
@@ -362,26 +381,6 @@ static void on_prepare(uv_prepare_t *handle)
 }
 
 /* One line a second: where no file is left, each client that comes fails. */
-static void accept_failed(struct daemon *daemon, int status)
-{
-    uint64_t now = uv_now(&daemon->loop);
-    daemon->accepts_failed++;
-    if (daemon->accept_failed_at != 0 && now - daemon->accept_failed_at < ACCEPT_LINE_MS)
-        return;
-    log_warning("accept: %s, ignoring; %" PRIu64 " clients could not be accepted since the start", uv_strerror(status),
-                daemon->accepts_failed);
-    daemon->accept_failed_at = now;
-}
-
-/* A flood of clients is taken in bit by bit, so that those that are there are served in between. */
-static void on_client(uv_stream_t *listener, int status)
-{
-    if (status == 0)
-        client_accept(daemon_of(listener));
-    else
-        accept_failed(daemon_of(listener), status);
-}
-
 /* ---- Signals ----------------------------------------------------------------------------------------------------- */
 
 static void on_shutdown_timeout(uv_timer_t *handle)
@@ -399,7 +398,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
     daemon->stopping = true;
     log_info("stopping on %s", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     notify_send("STOPPING=1");
-    handle_close(daemon, HANDLE_LISTENER);
+    acceptor_close(&daemon->acceptor);
     listener_close(daemon->listener);
     listener_close(daemon->events);
     uv_timer_start(&daemon->handles[HANDLE_SHUTDOWN].timer, on_shutdown_timeout,
@@ -429,8 +428,7 @@ static int handles_init(struct daemon *daemon)
     static const enum handle timers[] = {HANDLE_TURN,  HANDLE_COOLING, HANDLE_CLOCK,    HANDLE_DEADLINES, HANDLE_SWEEP,
                                          HANDLE_RETRY, HANDLE_HEAD,    HANDLE_WATCHDOG, HANDLE_SHUTDOWN};
     static const enum handle signals[] = {HANDLE_TERM, HANDLE_INT, HANDLE_HUP};
-    int status = uv_pipe_init(&daemon->loop, &handles[HANDLE_LISTENER].pipe, 0);
-    status = status ? status : uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
+    int status = uv_prepare_init(&daemon->loop, &handles[HANDLE_PREPARE].prepare);
     status = status ? status : uv_async_init(&daemon->loop, &handles[HANDLE_WRITER].async, on_writer);
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         status = status ? status : uv_timer_init(&daemon->loop, &handles[timers[i]].timer);
@@ -464,8 +462,8 @@ static void watchdog_start(struct daemon *daemon)
 static int handles_start(struct daemon *daemon)
 {
     union uv_any_handle *handles = daemon->handles;
-    int status = uv_pipe_open(&handles[HANDLE_LISTENER].pipe, daemon->listener->fd);
-    status = status ? status : uv_listen(&handles[HANDLE_LISTENER].stream, LISTENER_BACKLOG, on_client);
+    int status =
+        acceptor_start(&daemon->acceptor, &daemon->loop, daemon->listener->fd, LISTENER_BACKLOG, on_clients, daemon);
     status = status ? status : uv_prepare_start(&handles[HANDLE_PREPARE].prepare, on_prepare);
     status = status ? status : uv_signal_start(&handles[HANDLE_TERM].signal, on_stop_signal, SIGTERM);
     status = status ? status : uv_signal_start(&handles[HANDLE_INT].signal, on_stop_signal, SIGINT);
@@ -584,6 +582,7 @@ int daemon_run(const struct options *options, const struct access *access, const
     daemon->options = options;
     daemon->access = access;
     daemon->limits = limits;
+    daemon->acceptor.fd = -1;
     daemon->listener = listener;
     daemon->events = events;
     daemon->head = store_head(store, daemon->head_hash);

@@ -4,8 +4,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include "acceptor.h"
 #include "arena.h"
 #include "event.h"
 #include "process.h"
@@ -47,7 +49,7 @@ struct publisher {
 
     /* The thread's. */
     uv_loop_t loop;
-    uv_pipe_t listener;
+    struct acceptor acceptor;
     uv_async_t wake;
     uv_timer_t tick, sweep;
     struct frames *sending;
@@ -191,7 +193,7 @@ static void publisher_close(struct publisher *publisher)
 {
     while (publisher->subscribers)
         subscriber_close(publisher->subscribers);
-    uv_close((uv_handle_t *)&publisher->listener, NULL);
+    acceptor_close(&publisher->acceptor);
     uv_close((uv_handle_t *)&publisher->wake, NULL);
     uv_close((uv_handle_t *)&publisher->tick, NULL);
     uv_close((uv_handle_t *)&publisher->sweep, NULL);
@@ -322,22 +324,28 @@ static bool is_welcome(struct publisher *publisher, struct subscriber *subscribe
            seat_find(publisher, subscriber, uid, rank);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void subscriber_accept(struct publisher *publisher, int fd)
 {
-    struct publisher *publisher = listener->data;
     uv_buf_t greeting = uv_buf_init((char *)sp_publisher_greeting, SP_GREETING_SIZE);
-    if (status < 0)
-        return;
     struct subscriber *subscriber = mem_zalloc(sizeof *subscriber);
     subscriber->publisher = publisher;
     subscriber->since = uv_now(&publisher->loop);
     uv_pipe_init(&publisher->loop, &subscriber->pipe, 0);
     subscriber->pipe.data = subscriber;
     subscriber_add(publisher, subscriber);
-    if (uv_accept(listener, (uv_stream_t *)&subscriber->pipe) < 0 || !is_welcome(publisher, subscriber) ||
+    bool opened = uv_pipe_open(&subscriber->pipe, fd) == 0;
+    if (!opened)
+        close(fd);
+    if (!opened || !is_welcome(publisher, subscriber) ||
         uv_try_write((uv_stream_t *)&subscriber->pipe, &greeting, 1) != SP_GREETING_SIZE ||
         uv_read_start((uv_stream_t *)&subscriber->pipe, input_buffer, on_input) < 0)
         subscriber_close(subscriber);
+}
+
+static void on_clients(struct acceptor *acceptor)
+{
+    for (int fd; (fd = acceptor_take(acceptor)) >= 0;)
+        subscriber_accept(acceptor->user, fd);
 }
 
 static bool is_overdue(const struct subscriber *subscriber, uint64_t now)
@@ -374,12 +382,11 @@ static int handles_open(struct publisher *publisher)
 {
     uv_loop_t *loop = &publisher->loop;
     int status = uv_async_init(loop, &publisher->wake, on_wake);
-    status = status ? status : uv_pipe_init(loop, &publisher->listener, 0);
     status = status ? status : uv_timer_init(loop, &publisher->tick);
     status = status ? status : uv_timer_init(loop, &publisher->sweep);
-    publisher->wake.data = publisher->listener.data = publisher->tick.data = publisher->sweep.data = publisher;
-    status = status ? status : uv_pipe_open(&publisher->listener, publisher->options.fd);
-    status = status ? status : uv_listen((uv_stream_t *)&publisher->listener, BACKLOG, on_connection);
+    publisher->wake.data = publisher->tick.data = publisher->sweep.data = publisher;
+    status = status ? status
+                    : acceptor_start(&publisher->acceptor, loop, publisher->options.fd, BACKLOG, on_clients, publisher);
     uv_timer_start(&publisher->tick, on_tick, publisher->options.tick_ms, publisher->options.tick_ms);
     uv_timer_start(&publisher->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     return status;

@@ -26,7 +26,7 @@ struct kube_client_options {
     /* Whether what changes something may still be sent; asked before any byte goes out, and once it says no all such calls
      * under way are cancelled. For a lease whose end was slept through. NULL: always. */
     bool (*may_write)(void *user);
-    /* The kubeconfig was written anew: it counts from now on (NULL), or it can't be used, and the one before goes on. May be
+    /* The kubeconfig has changed: it counts from now on (NULL), or it can't be used, and the one before goes on. May be
      * NULL. */
     void (*config_changed)(const struct ipam_error *error, void *user);
     void *user; /* of both */

@@ -313,7 +313,7 @@ struct kube_config *kube_config_free(struct kube_config *config)
     return NULL;
 }
 
-/* ---- Written anew ------------------------------------------------------------------------------------------------ */
+/* ---- After a change ---------------------------------------------------------------------------------------------- */
 
 /* A file that is away for a moment is about to be written. */
 static bool files_changed(const struct config_files *files)
@@ -364,17 +364,17 @@ bool kube_config_is_loopback(const struct kube_config *config)
     return strcmp(host, "localhost") == 0;
 }
 
-static void open_to_all(const char *what, const char *path, void (*tell)(const char *text, void *user), void *user)
+static void open_to_all(const char *what, const char *path, void (*warn)(const char *text, void *user), void *user)
 {
     char text[1024];
     struct stat st;
     if (!path || stat(path, &st) < 0 || !(st.st_mode & S_IROTH))
         return;
     snprintf(text, sizeof text, "%s %s can be read by every user of this machine: run chmod 600 %s", what, path, path);
-    tell(text, user);
+    warn(text, user);
 }
 
-void kube_config_warn(const struct kube_config *config, void (*tell)(const char *text, void *user), void *user)
+void kube_config_warn(const struct kube_config *config, void (*warn)(const char *text, void *user), void *user)
 {
     char text[1024];
     bool has_secret = config->token || config->token_file || config->password;
@@ -383,16 +383,16 @@ void kube_config_warn(const struct kube_config *config, void (*tell)(const char 
             text, sizeof text,
             "%s: the token or password goes to %s unencrypted, where everybody on the way can read it: write https://",
             config->source, config->server);
-        tell(text, user);
+        warn(text, user);
     }
     if (config->insecure_skip_tls_verify) {
         snprintf(text, sizeof text,
                  "%s: insecure-skip-tls-verify is set, so anybody on the way can pose as the API server: give its "
                  "certificate-authority instead",
                  config->source);
-        tell(text, user);
+        warn(text, user);
     }
     for (size_t i = 0; config->files && i < config->files->count; i++)
-        open_to_all("kubeconfig", config->files->items[i].path, tell, user);
-    open_to_all("client-key", config->client_key_file, tell, user);
+        open_to_all("kubeconfig", config->files->items[i].path, warn, user);
+    open_to_all("client-key", config->client_key_file, warn, user);
 }

@@ -1,6 +1,6 @@
 /* config.h: which API server to talk to, and as whom: a kubeconfig file, or what a Pod is given.
  *
- * Read by the programs that talk to Kubernetes at start, and again when a kubeconfig file was written anew. It knows files and
+ * Read by the programs that talk to Kubernetes at start, and again when a kubeconfig file has changed. It knows files and
  * environment variables, and must not know HTTP or the loop.
  */
 #ifndef IPAM_KUBE_CONFIG_H
@@ -41,13 +41,13 @@ int kube_config_load(const struct kube_config_options *options, struct kube_conf
 struct kube_config *
 kube_config_free(struct kube_config *config); /* NULL is fine; returns NULL; texts are overwritten */
 
-/* Reads the kubeconfig files again if one was written anew, looking once a second. 1: `config` holds what they say now, and all
+/* Reads the kubeconfig files again if one has changed, looking once a second. 1: `config` holds what they say now, and all
  * texts borrowed from it are gone. 0: nothing new. -1: as kube_config_load, and `config` stays as it was; it is tried again. */
 int kube_config_refresh(struct kube_config *config, uint64_t now_ms, struct ipam_error *reterr);
 
 /* What works and is dangerous, one line each: credentials that go unencrypted, a server that is not verified, secrets that
  * everybody may read. */
-void kube_config_warn(const struct kube_config *config, void (*tell)(const char *text, void *user), void *user);
+void kube_config_warn(const struct kube_config *config, void (*warn)(const char *text, void *user), void *user);
 
 bool kube_config_is_loopback(
     const struct kube_config *config); /* the server is this machine, by its address or as localhost */

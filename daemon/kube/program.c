@@ -518,10 +518,10 @@ static void on_config_changed(const struct ipam_error *error, void *user)
 {
     const struct program *program = user;
     if (error) {
-        log_error(error, "kubeconfig was written anew and can't be used; going on with the one before");
+        log_error(error, "kubeconfig has changed and can't be used; going on with the one before");
         return;
     }
-    log_info("kubeconfig was written anew: API server %s (%s)", program->config->server, program->config->source);
+    log_info("kubeconfig has changed: API server %s (%s)", program->config->server, program->config->source);
     kube_config_warn(program->config, on_warning, NULL);
 }
 

@@ -606,7 +606,7 @@ static void deaf(struct kube_watch *watch, json_int_t count)
 {
     struct ipam_error error;
     ipam_error_set(&error, IPAM_REASON_API_REFUSED,
-                   "%s: the API server has %lld objects, and its watch told of %zu: listing all of them anew",
+                   "%s: the API server has %lld objects, and its watch told of %zu: listing all of them again",
                    watch->options.path, (long long)count, json_object_size(watch->known));
     watch->doubted = true;
     watch->doubted_count = json_object_size(watch->known);

@@ -1,7 +1,7 @@
 /* ipam/chain.h: the hash chain of the history, checked anew.
  *
  * For programs that read changes and want proof that none was altered, left out or reordered between a hash that they know and the
- * last one: libipam's own subscriber, `ipamc audit verify`. A chain alone proves less: its hashes can be made anew. It knows the Change message (docs/protocol.md, "The change and its hash") and nothing of where changes
+ * last one: libipam's own subscriber, `ipamc audit verify`. A chain alone proves less: its hashes can be recomputed. It knows the Change message (docs/protocol.md, "The change and its hash") and nothing of where changes
  * come from. Any thread; a chain by one at a time.
  */
 #ifndef IPAM_CHAIN_H

@@ -481,7 +481,7 @@ def test_cooling_up_to_the_limit_and_one_more_ends_the_oldest_for_good(daemons):
     ipam.Release(release("web"))
     kept = ["10.0.0.2/32", "10.0.0.3/32"]
     assert sorted(claim.address for claim in ipam.ListClaims(cooling).claims) == kept
-    assert "10.0.0.1/32 stopped cooling early" in daemon.ipamc("get", "changes", check=True).stdout.splitlines()[-1]
+    assert "cooling of 10.0.0.1/32 ended before its time" in daemon.ipamc("get", "changes", check=True).stdout.splitlines()[-1]
     daemon.kill9()
     assert sorted(claim.address for claim in daemon.start("--max-cooling", "2").ipam().ListClaims(cooling).claims) == kept
 

@@ -1,6 +1,7 @@
 """A disk whose syncs hang: what waits for it is bounded, writes past that are refused at once, and all goes on when it does."""
 import contextlib
 import resource
+import socket
 import subprocess
 import threading
 import time
@@ -128,7 +129,7 @@ def test_kill_while_the_disk_is_stuck_loses_nothing_acknowledged(daemons, disk):
     assert address(ipam.Allocate(allocate("told", "p"))) == "10.0.0.1/32"
 
 
-def test_no_files_left_is_one_line_a_second(daemons):
+def test_no_files_left_is_one_line_a_second_and_clients_are_served_when_there_are_some_again(daemons):
     daemon = daemons().start()
     ipam = daemon.ipam()
     ipam.ApplyPool(pool("p", "10.0.0.0/24"))
@@ -136,12 +137,31 @@ def test_no_files_left_is_one_line_a_second(daemons):
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
     began = time.monotonic()
-    for _ in range(60):
-        done = daemon.ipamc("status", "--timeout", "2s")
-        assert done.returncode != 0
-    seconds = time.monotonic() - began
+    with contextlib.ExitStack() as stack:
+        for path in (daemon.socket, daemon.events):
+            for _ in range(30):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(path))
+        while time.monotonic() - began < 2.5:
+            assert ipam.GetStatus(pb.GetStatusRequest(), timeout=10 * SLOW).counters.pools == 1
+            time.sleep(0.05)
+        seconds = time.monotonic() - began
+        lines = daemon.log().count("accept: too many open files")
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-    lines = daemon.log().count("accept:")
-    assert 1 <= lines <= seconds + 2, f"{lines} lines in {seconds:.1f} s"
-    assert ipam.GetStatus(pb.GetStatusRequest()).counters.pools == 1
+    assert 2 <= lines <= seconds + 2, f"{lines} lines in {seconds:.1f} s"
     assert daemon.ipamc("status").returncode == 0
+    with socket.socket(socket.AF_UNIX) as subscriber:
+        subscriber.settimeout(20 * SLOW)
+        subscriber.connect(str(daemon.events))
+        assert subscriber.recv(8) == b"\0SP\0\0\x20\0\0", "the bus greets"
+
+
+def test_stop_with_no_files_left(daemons):
+    daemon = daemons().start()
+    pid = daemon.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(daemon.socket))
+        time.sleep(0.3)
+        assert daemon.stop() == 0

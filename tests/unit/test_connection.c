@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../../daemon/ipamd/acceptor.h"
 #include "../../daemon/ipamd/connection.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "ipam/ipam.pb-c.h"
@@ -114,7 +115,7 @@ struct fixture {
     struct access access;
     struct connections all;
     uv_loop_t loop;
-    uv_pipe_t listener;
+    struct acceptor acceptor;
     uv_prepare_t prepare;
     struct client clients[CLIENTS_MAX];
     int n;
@@ -209,10 +210,11 @@ static void on_prepare(uv_prepare_t *prepare)
     }
 }
 
-static void on_client(uv_stream_t *listener, int status)
+static void on_clients(struct acceptor *acceptor)
 {
-    assert_int_equal(status, 0);
-    connection_accept(&((struct fixture *)listener->data)->all, listener);
+    struct fixture *f = acceptor->user;
+    for (int fd; (fd = acceptor_take(acceptor)) >= 0;)
+        connection_accept(&f->all, fd);
 }
 
 static const char *socket_path(const struct fixture *f)
@@ -226,10 +228,12 @@ static void loop_start(struct fixture *f)
 {
     assert_int_equal(uv_loop_init(&f->loop), 0);
     uv_prepare_init(&f->loop, &f->prepare);
-    uv_pipe_init(&f->loop, &f->listener, 0);
-    f->prepare.data = f->listener.data = f;
-    assert_int_equal(uv_pipe_bind(&f->listener, socket_path(f)), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&f->listener, 100, on_client), 0);
+    f->prepare.data = f;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path(f));
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(acceptor_start(&f->acceptor, &f->loop, fd, 100, on_clients, f), 0);
     uv_prepare_start(&f->prepare, on_prepare);
 }
 
@@ -298,7 +302,7 @@ static int teardown(void **state)
     connections_abort(&f->all);
     connections_done(&f->all);
     uv_close((uv_handle_t *)&f->prepare, NULL);
-    uv_close((uv_handle_t *)&f->listener, NULL);
+    acceptor_close(&f->acceptor);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0);
     f->writer = writer_free(f->writer);

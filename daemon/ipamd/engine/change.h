@@ -86,6 +86,14 @@ static inline struct elapsed_time cooling_end(const struct cooling_record *cooli
     return (struct elapsed_time){cooling->boot_time.ns + (int64_t)cooling->delay_seconds * 1000000000};
 }
 
+/* When a cooling ends for people: as `recorded`, unless the wall clock was set since, so that `computed`, what is left of it
+ * from now on, lies a second or more away. Two clocks can't be read at one moment: each computed one is some digits off. */
+static inline struct wall_time cooling_until_now(struct wall_time recorded, struct wall_time computed)
+{
+    int64_t off = computed.ns - recorded.ns;
+    return off > -1000000000 && off < 1000000000 ? recorded : computed;
+}
+
 /* One owner's demand for one address of one family.
  *
  *             (none) ──► WAITING ──► BOUND ──► COOLING ──► RELEASED (gone)
@@ -115,7 +123,7 @@ struct claim_record {
 };
 
 /* Changes that were acknowledged and are not there any more: an operator accepted that. It changes no pool and no claim; the
- * revisions after `kept` are given anew, this change's first. */
+ * revisions after `kept` are used again, this change's first. */
 struct loss_record {
     uint64_t kept; /* revision up to which nothing is missing */
     uint64_t lost; /* the last one that was acknowledged; 0: not known */

@@ -108,7 +108,9 @@ static struct wall_time cooling_until(const struct engine *engine, const struct 
 {
     int64_t left = claim->cooling->ends - engine->elapsed;
 
-    return (struct wall_time){engine->now + (left > 0 ? left : 0)};
+    if (left <= 0)
+        return (struct wall_time){engine->now};
+    return cooling_until_now((struct wall_time){claim->cooling->until}, (struct wall_time){engine->now + left});
 }
 
 static int decide_family(const struct engine *engine, const struct request *request, unsigned int family,

@@ -330,7 +330,8 @@ static void show_cooling_ends(struct rpc_call *call, struct claim_views *claims)
     for (size_t i = 0; i < claims->count; i++) {
         struct claim_record *record = &claims->items[i].record;
         if (record->cooling)
-            record->cooling_until.ns = cooling_end(record->cooling).ns + offset;
+            record->cooling_until =
+                cooling_until_now(record->cooling_until, (struct wall_time){cooling_end(record->cooling).ns + offset});
     }
 }
 

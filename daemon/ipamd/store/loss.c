@@ -90,7 +90,7 @@ static int is_copy(struct store *store, bool has_log, struct ipam_error *reterr)
         store, reterr,
         "changes lost, perhaps: %s was in use when it was copied, or its log and %s were removed: changes "
         "after %" PRIu64 " were in its log ipamd.db-wal, which is not here; put the log and the mark "
-        "back, or copy it anew with sqlite3's .backup",
+        "back, or copy it again with sqlite3's .backup",
         store->db_path, store->mark_path, store->head.revision);
 }
 

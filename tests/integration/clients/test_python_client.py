@@ -197,16 +197,19 @@ def test_oversize_message_is_refused_and_one_at_the_limit_is_read(daemons):
     daemon = daemons().start("--max-message", "65536")
     ipam = daemon.ipam()
 
-    def request(size):
-        filler = pb.GetPoolRequest(name="x" * (size - 4))
-        assert filler.ByteSize() == size
-        return filler
+    def get_pool(size):
+        return pb.GetPoolRequest(name="x" * (size - 3))
 
-    with pytest.raises(grpc.RpcError) as caught:
-        ipam.GetPool(request(65536))
-    assert caught.value.code() != grpc.StatusCode.RESOURCE_EXHAUSTED
-    with refused("MESSAGE_TOO_LARGE", "RESOURCE_EXHAUSTED"):
-        ipam.GetPool(request(65537))
+    def apply_pool(size):
+        return pb.ApplyPoolRequest(pool=pb.PoolSpec(name="x" * (size - 8)))
+
+    for method, request, limit in ((ipam.GetPool, get_pool, 8192), (ipam.ApplyPool, apply_pool, 65536)):
+        assert [request(size).ByteSize() for size in (limit, limit + 1)] == [limit, limit + 1]
+        with pytest.raises(grpc.RpcError) as caught:
+            method(request(limit))
+        assert caught.value.code() != grpc.StatusCode.RESOURCE_EXHAUSTED
+        with refused("MESSAGE_TOO_LARGE", "RESOURCE_EXHAUSTED"):
+            method(request(limit + 1))
     assert ipam.GetStatus(pb.GetStatusRequest()).store == "sqlite"
 
 
