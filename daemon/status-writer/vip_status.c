@@ -210,30 +210,48 @@ static const struct claim *holder_in_way(const struct vip *vip, const struct cla
     return NULL;
 }
 
-/* ipamd records why a claim waits when the reason changes, not each time that an address goes from hand to hand. */
-static const char *waiting_message(const struct vip *vip, const struct claims *claims, const struct claim *claim)
+static bool is_reason(const struct claim *claim, enum ipam_reason reason)
 {
-    const char *message = claim->message;
+    return strcmp(claim->reason, ipam_reason_name(reason)) == 0;
+}
+
+struct why {
+    const char *reason, *message;
+};
+
+/* ipamd records nothing of those that go on waiting while an address goes from hand to hand, or cools: whether and by whom it
+ * is held is seen from the claims. One that nobody holds cools, else it would have been given. */
+static struct why why_waiting(const struct vip *vip, const struct claims *claims, const struct claim *claim)
+{
+    struct why why = {claim->reason, claim->message};
+    bool was_held = is_reason(claim, IPAM_REASON_ADDRESS_IN_USE);
     char text[IPAM_ADDR_TEXT_MAX];
     struct ipam_addr address;
     const struct claim *holder = NULL;
-    if (strcmp(claim->reason, ipam_reason_name(IPAM_REASON_ADDRESS_IN_USE)) == 0)
+    if (was_held || is_reason(claim, IPAM_REASON_ADDRESS_COOLING))
         holder = holder_in_way(vip, claims, claim, &address);
-    if (holder)
-        message = arena_printf(vip->arena, "address in use: %s is held by %s/%s", ipam_addr_format(&address, text),
-                               holder->kind, holder->name);
-    return status_advice(vip->arena, claim->reason, message);
+    if (holder) {
+        why.reason = ipam_reason_name(IPAM_REASON_ADDRESS_IN_USE);
+        why.message = arena_printf(vip->arena, "address in use: %s is held by %s/%s", ipam_addr_format(&address, text),
+                                   holder->kind, holder->name);
+    } else if (was_held) {
+        why.reason = ipam_reason_name(IPAM_REASON_ADDRESS_COOLING);
+        why.message = arena_printf(vip->arena, "address cooling: %s was released and is kept from others for a while",
+                                   claim->requested);
+    }
+    why.message = status_advice(vip->arena, why.reason, why.message);
+    return why;
 }
 
 static struct condition waiting(const struct vip *vip, const struct claims *claims)
 {
     const struct claim *first = is_waiting(vip->claims[0]) ? vip->claims[0] : vip->claims[1];
     const struct claim *second = vip->claims[1];
-    const char *message = waiting_message(vip, claims, first);
-    const char *other = is_waiting(second) && second != first ? waiting_message(vip, claims, second) : message;
-    if (strcmp(message, other) != 0)
-        message = arena_printf(vip->arena, "%s. %s", message, other);
-    return (struct condition){"Bound", "False", status_reason(vip->arena, first->reason), with_kept(vip, message), 0};
+    struct why why = why_waiting(vip, claims, first);
+    struct why other = is_waiting(second) && second != first ? why_waiting(vip, claims, second) : why;
+    if (strcmp(why.message, other.message) != 0)
+        why.message = arena_printf(vip->arena, "%s. %s", why.message, other.message);
+    return (struct condition){"Bound", "False", status_reason(vip->arena, why.reason), with_kept(vip, why.message), 0};
 }
 
 /* The claims say what stands in the status. Their condition is of this generation if they are on its terms, else of the one

@@ -46,13 +46,14 @@ static const char *expected_request(const struct model_claim *claim, char text[T
 static void compare_waiting(struct world *world, const struct claim_view *view, const struct model *model,
                             const struct model_claim *claim)
 {
+    enum ipam_reason reason = model_reason_now((struct model *)(uintptr_t)model, claim);
     char text[2 * TEXT_BYTES + 64];
     uint64_t position;
 
     expect_text(world, "preferred", view->record.preferred, claim->preferred.text);
-    expect_text(world, "reason", ipam_reason_name(view->record.reason), ipam_reason_name(claim->reason));
+    expect_text(world, "reason", ipam_reason_name(view->record.reason), ipam_reason_name(reason));
     EXPECT(world, view->record.message[0], "a claim waits without a message");
-    if (claim->reason == IPAM_REASON_ADDRESS_IN_USE) {
+    if (reason == IPAM_REASON_ADDRESS_IN_USE) {
         model_in_use_message((struct model *)(uintptr_t)model, claim, text, sizeof(text));
         expect_text(world, "message", view->record.message, text);
     }

@@ -177,6 +177,8 @@ struct model_counts model_count(const struct model *model, int pool, enum ipam_f
 uint64_t model_claims_through(const struct model *model, int pool); /* bound ones */
 
 /* What a claim that waits for ADDRESS_IN_USE says of who has the address now. */
+/* Why it waits, as of now; what is recorded may be the other of ADDRESS_IN_USE and ADDRESS_COOLING. */
+enum ipam_reason model_reason_now(struct model *model, const struct model_claim *claim);
 void model_in_use_message(struct model *model, const struct model_claim *claim, char *text, size_t size);
 
 /* Place in the queue as engine.h tells it; false: it does not say for a claim like this. */

@@ -389,6 +389,19 @@ static void grant_queue(struct model *model)
     }
 }
 
+static bool is_held(enum ipam_reason reason)
+{
+    return reason == IPAM_REASON_ADDRESS_IN_USE || reason == IPAM_REASON_ADDRESS_COOLING;
+}
+
+enum ipam_reason model_reason_now(struct model *model, const struct model_claim *claim)
+{
+    struct demand demand = demand_of(model, claim);
+    int chosen[2];
+
+    return is_held(claim->reason) ? model_decide(model, &demand, chosen) : claim->reason;
+}
+
 void model_serve(struct model *model)
 {
     struct model_claim *waiting[MODEL_CLAIMS];
@@ -404,7 +417,7 @@ void model_serve(struct model *model)
         for (int k = 0; k < 2; k++) {
             struct model_claim *claim = model_find(model, demand.owner, families[k], CLAIM_WAITING);
 
-            if (demand.wanted[k] && claim->reason != reason) {
+            if (demand.wanted[k] && claim->reason != reason && !(is_held(claim->reason) && is_held(reason))) {
                 claim->reason = reason;
                 model_record_claim(model, claim, CLAIM_WAITING);
             }

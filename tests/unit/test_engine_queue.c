@@ -84,6 +84,29 @@ static void release_records_only_whom_it_serves(void **state)
     assert_string_equal(fx.claims.items[0].record.message, "address in use: 10.0.0.9 is held by ProxyVIP/vip-0");
 }
 
+/* That the address cools now is told to whoever asks. */
+static void release_into_cooling_records_nobody_who_waits(void **state)
+{
+    size_t before;
+
+    (void)state;
+    make_pool_cooling("a", "10.0.0.0/24", 60);
+    assert_int_equal(allocate("holder", "a", .address = "10.0.0.9"), 0);
+    assert_int_equal(allocate("first", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    assert_int_equal(allocate("second", "a", .address = "10.0.0.9", .enqueue = true), 0);
+    before = fx.changes.count;
+    assert_int_equal(release("holder"), 0);
+    assert_int_equal(fx.changes.count, before + 1);
+    assert_int_equal(waits_for("first"), IPAM_REASON_ADDRESS_COOLING);
+    assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_COOLING);
+    assert_non_null(strstr(claim_of("second", IPAM_IPV4).record.message, "was released by ProxyVIP/holder"));
+    assert_int_equal(position_of("second"), 2);
+    fx_wait(61);
+    assert_int_equal(fx.changes.count, before + 3); /* the end of the cooling, and the grant */
+    expect_address("first", "10.0.0.9");
+    assert_int_equal(waits_for("second"), IPAM_REASON_ADDRESS_IN_USE);
+}
+
 /* Of a preferred address likewise: one gets it, the others were never promised it. */
 static void preferred_address_goes_to_the_oldest_and_wakes_no_other(void **state)
 {
@@ -479,6 +502,7 @@ int main(void)
         TEST(release_serves_the_longest_waiting),
         TEST(who_still_waits_for_an_address_is_told_who_has_it_now),
         TEST(release_records_only_whom_it_serves),
+        TEST(release_into_cooling_records_nobody_who_waits),
         TEST(preferred_address_goes_to_the_oldest_and_wakes_no_other),
         TEST(pair_that_lacks_its_other_half_is_passed_over),
         TEST(same_terms_again_keep_the_place),

@@ -175,6 +175,10 @@ static void waiting_vip_names_who_has_its_address_now(void **state)
     let_wait_for(*state, "a", "10.0.0.9", false, IN_USE("10.0.0.9", "ProxyVIP/first"));
     assert_bound_says(*state, object, IN_USE("10.0.0.9", "ProxyVIP/first"));
     give_back(*state, "first", IPAM_IPV4);
+    write_vip(*state, object);
+    assert_string_equal(message_of(object, "Bound"),
+                        "address cooling: 10.0.0.9 was released and is kept from others for a while; wait until the "
+                        "cooling ends, ask for another address, or end it: ipamc release --address A --end-cooling");
     give(*state, "Node/second", "", "", "10.0.0.9/32");
     assert_bound_says(*state, object, IN_USE("10.0.0.9", "Node/second"));
     json_decref(object);

@@ -42,8 +42,7 @@ static void check_cooling(const struct engine *engine, const struct claim *claim
 static void check_watched(const struct engine *engine, const struct wait *wait, const struct refusal *refusal)
 {
     const struct rank_node *node = &wait->at_address;
-    bool held = refusal->reason == IPAM_REASON_ADDRESS_IN_USE || refusal->reason == IPAM_REASON_ADDRESS_COOLING;
-    bool blocked = held && refusal->family == wait->claim->family;
+    bool blocked = wait_reason_is_held(refusal->reason) && refusal->family == wait->claim->family;
 
     REQUIRE(!engine->changed);
     REQUIRE(!blocked || wait->watched);
@@ -69,7 +68,8 @@ static void check_wait(const struct engine *engine, struct wait *wait)
     REQUIRE(wait == lead || (!wait->queue.rank && !wait->mixed));
     request_of_wait(lead, &request);
     REQUIRE(decide(engine, &request, grants, &refusal) < 0);
-    REQUIRE(refusal.reason == wait->reason);
+    REQUIRE(refusal.reason == wait->reason ||
+            (wait_reason_is_held(refusal.reason) && wait_reason_is_held(wait->reason)));
     REQUIRE(!lead->queue.rank == (refusal.reason != IPAM_REASON_POOL_EXHAUSTED));
     REQUIRE(!lead->queue.rank || lead->queue.rank == &lead->claim->pool->queues[wait_families(lead) - 1]);
     check_watched(engine, wait, &refusal);

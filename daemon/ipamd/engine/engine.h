@@ -270,9 +270,9 @@ struct allocate_args {
  * granted are, those of all pools in order of waiting_since (of a dual pair: that of its IPv4 claim); one that can't be
  * holds up nobody else. So no grantable claim ever waits. The claim granted has the uid of the one that waited. Then each waiting claim whose reason is now another one is
  * recorded with it and the message of now, in order of waiting_since, a dual pair as IPv4, IPv6, both with the one reason.
- * So the reason recorded is always the one that deciding anew would give. The message recorded is of that moment, and who
- * has an address or how full a pool is may have changed since: in a claim_view it is made anew. Who still waits for an
- * address that goes from hand to hand has no change of its own. */
+ * So the reason recorded is always the one that deciding again would give, but that ADDRESS_IN_USE and ADDRESS_COOLING stand
+ * for each other: who still waits for an address that goes from hand to hand, or cools, has no change of its own. The
+ * message recorded is of that moment, too. In a claim_view both are those of now. */
 int engine_allocate(struct engine *engine, const struct engine_ctx *ctx, const struct allocate_args *args,
                     struct claim_views *ret, struct ipam_error *reterr);
 

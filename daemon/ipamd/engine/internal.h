@@ -188,7 +188,7 @@ struct watched {
     addr_value number;
     uint8_t family;
     size_t refs;                 /* waiting claims that name it */
-    struct rank blocked;         /* refused because another claim has it, all with the same reason */
+    struct rank blocked;         /* refused because another claim has it */
     struct rank hoping;          /* refused for something else, but would take it at once if it were free */
     struct rank pairs;           /* halves of pairs that are refused for something else */
     struct rank kept;            /* without a pool, refused because it is no address for them */
@@ -445,6 +445,8 @@ void watches_free(struct engine *engine);        /* when nothing waits any more 
 struct wait *wait_peer(const struct wait *wait); /* the other half of a dual pair, or NULL */
 struct wait *wait_lead(struct wait *wait);       /* the half that stands on lists */
 unsigned int wait_families(const struct wait *wait);
+/* ADDRESS_IN_USE or ADDRESS_COOLING: another claim has the address. Who, and which of the two, is seen when it is read. */
+bool wait_reason_is_held(enum ipam_reason reason);
 void wait_pend(struct engine *engine, struct wait *wait); /* to be decided on anew */
 struct refusal;
 /* It has been decided on: puts it where what blocks it has it woken. NULL: it could be granted, and will be woken anyhow. */

@@ -79,12 +79,18 @@ static void wait_record(struct engine *engine, const struct request *request, co
             half_record(engine, owner->active[f], refusal->reason, error.message);
 }
 
+/* An address may go from hand to hand, and cool in between: that is no change of those that go on waiting for it. */
+static bool is_another(enum ipam_reason recorded, enum ipam_reason reason)
+{
+    return recorded != reason && !(wait_reason_is_held(recorded) && wait_reason_is_held(reason));
+}
+
 /* The halves of a pair can differ, when one has just lost or found the other. */
 static bool reason_differs(const struct wait *wait, enum ipam_reason reason)
 {
     const struct wait *peer = wait_peer(wait);
 
-    return wait->reason != reason || (peer && peer->reason != reason);
+    return is_another(wait->reason, reason) || (peer && is_another(peer->reason, reason));
 }
 
 /* Puts the wait where what blocks it has it woken; a reason of its own is recorded first, if it may be. */

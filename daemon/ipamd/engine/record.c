@@ -84,7 +84,7 @@ static void claim_texts(const struct engine *engine, struct arena *arena, struct
 }
 
 /* Why it waits, as of now: who has the address and how full the pool is change too often to be recorded each time. */
-static void view_message(const struct engine *engine, const struct claim *claim, struct arena *arena,
+static void view_refusal(const struct engine *engine, const struct claim *claim, struct arena *arena,
                          struct claim_record *ret)
 {
     struct grant grants[FAMILIES];
@@ -96,6 +96,7 @@ static void view_message(const struct engine *engine, const struct claim *claim,
     if (!decide(engine, &request, grants, &refusal))
         return;
     refusal_error(&refusal, &error);
+    ret->reason = refusal.reason;
     ret->message = arena_strdup(arena, error.message);
 }
 
@@ -119,7 +120,7 @@ struct claim_view claim_view_of(struct engine *engine, struct claim *claim, stru
         view.record.cooling = cooling_record_of(engine, claim, arena_alloc(arena, sizeof(*view.record.cooling)));
     if (claim->state == CLAIM_WAITING) {
         view.queue_position = wait_position(claim->wait);
-        view_message(engine, claim, arena, &view.record);
+        view_refusal(engine, claim, arena, &view.record);
     } else if (claim->asked) {
         view.record.requested = arena_strdup(arena, claim_requested(claim, text));
     }

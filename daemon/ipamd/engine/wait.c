@@ -178,7 +178,7 @@ static bool needs_more_than_any(const struct wait *wait)
            (wait->watched || peer->watched || *wait->requested || *peer->requested || wait->claim->owner->cooling);
 }
 
-static bool is_held(enum ipam_reason reason)
+bool wait_reason_is_held(enum ipam_reason reason)
 {
     return reason == IPAM_REASON_ADDRESS_IN_USE || reason == IPAM_REASON_ADDRESS_COOLING;
 }
@@ -202,7 +202,7 @@ static struct rank *rank_at_address(const struct wait *wait, const struct refusa
 
     if (!watched)
         return NULL;
-    if (refusal && is_held(refusal->reason) && refusal->family == wait->claim->family)
+    if (refusal && wait_reason_is_held(refusal->reason) && refusal->family == wait->claim->family)
         return &watched->blocked;
     if (wait_peer(wait))
         return &watched->pairs;
@@ -291,19 +291,13 @@ void waits_pend_next(struct engine *engine, const struct wait *refused)
             pend_served(engine, halves[i]->watched, refused->since);
 }
 
-/* Those that a holder blocks stay where they are if the reason is still theirs. */
+/* Those that a holder blocks stay where they are, whoever it is now. */
 static void settle_address(struct engine *engine, const struct watched *watched)
 {
-    const struct claim *holder = held_get(engine, watched->family, watched->number);
-    const struct wait *any = wait_at_address(watched->blocked.root);
-    enum ipam_reason reason = IPAM_REASON_NONE;
-
-    if (holder)
-        reason = holder->state == CLAIM_BOUND ? IPAM_REASON_ADDRESS_IN_USE : IPAM_REASON_ADDRESS_COOLING;
-    if (any && any->reason != reason)
-        pend_all(engine, &watched->blocked);
-    if (!holder)
-        pend_all(engine, &watched->hoping);
+    if (held_get(engine, watched->family, watched->number))
+        return;
+    pend_all(engine, &watched->blocked);
+    pend_all(engine, &watched->hoping);
 }
 
 void waits_settle_addresses(struct engine *engine)
