@@ -111,7 +111,7 @@ static void print_audit(struct cli *cli, const struct audit *audit, const struct
 
     if (output_is_structured(&cli->output)) {
         output_json(&cli->output,
-                    json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o*}", "checked", number_text(audit->checked),
+                    json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:O*}", "checked", number_text(audit->checked),
                               "revision", number_text(audit->chain.revision), "hash", head, "believed",
                               number_text(audit->believed), "compactedThrough", number_text(read->compacted_through),
                               "proven", number_text(audit->proven), "lost", audit->lost));
@@ -159,23 +159,31 @@ static int start_chain(struct cli *cli, struct audit *audit, struct ipam_error *
     return check_expected(audit, reterr);
 }
 
-int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr)
+static int verify(struct cli *cli, struct audit *audit, struct ipam_error *reterr)
 {
     Ipam__V1__ListChangesRequest all = IPAM__V1__LIST_CHANGES_REQUEST__INIT;
-    struct audit audit = {.cli = cli};
     struct changes_read read = {0};
 
-    if (start_chain(cli, &audit, reterr) < 0)
+    if (start_chain(cli, audit, reterr) < 0)
         return -1;
-    all.after_revision = audit.chain.revision;
-    if (read_changes(cli, &all, 0, check_change, &audit, NULL, &read, reterr) < 0)
+    all.after_revision = audit->chain.revision;
+    if (read_changes(cli, &all, 0, check_change, audit, NULL, &read, reterr) < 0)
         return -1;
-    if (audit.chain.revision < read.revision)
+    if (audit->chain.revision < read.revision)
         return ipam_error_set(reterr, IPAM_REASON_HISTORY_BROKEN,
                               "history broken: it ends at revision %" PRIu64 ", but ipamd is at %" PRIu64,
-                              audit.chain.revision, read.revision);
-    print_audit(cli, &audit, &read);
+                              audit->chain.revision, read.revision);
+    print_audit(cli, audit, &read);
     return 0;
+}
+
+int cmd_audit_verify(struct cli *cli, struct ipam_error *reterr)
+{
+    struct audit audit = {.cli = cli};
+    int result = verify(cli, &audit, reterr);
+
+    json_decref(audit.lost);
+    return result;
 }
 
 /* ---- The head ---------------------------------------------------------------------------------------------------- */

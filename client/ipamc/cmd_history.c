@@ -139,7 +139,7 @@ static void print_history(struct cli *cli, struct history_read *read)
     }
     if (output_is_structured(&cli->output)) {
         output_json(&cli->output,
-                    json_pack("{s:o, s:o, s:o, s:o*}", "tenures", list, "compactedThrough",
+                    json_pack("{s:o, s:o, s:o, s:O*}", "tenures", list, "compactedThrough",
                               json_sprintf("%llu", (unsigned long long)read->read.compacted_through), "revision",
                               json_sprintf("%llu", (unsigned long long)read->read.revision), "lost", read->lost));
         return;
@@ -183,5 +183,6 @@ int cmd_history(struct cli *cli, struct ipam_error *reterr)
     if (result == 0)
         print_history(cli, &read);
     listing_done(&read.listing);
+    json_decref(read.lost);
     return result;
 }

@@ -62,40 +62,39 @@ static bool is_kind(const char *text)
 }
 
 /* Takes `text` apart. */
-static int kinds_read(const char *given, char *text, struct string_list *ret, struct ipam_error *reterr)
+static int kinds_read(struct arena *arena, const char *given, char *text, struct string_list *ret,
+                      struct ipam_error *reterr)
 {
-    const char **kinds = mem_alloc((strlen(text) + 1) * sizeof *kinds);
+    const char **kinds = arena_alloc(arena, (strlen(text) + 1) * sizeof *kinds);
     for (char *rest = text, *kind; (kind = strsep(&rest, ",")); kinds[ret->count++] = kind)
-        if (!is_kind(kind)) {
-            free(kinds);
+        if (!is_kind(kind))
             return ipam_error_set(
                 reterr, IPAM_REASON_INVALID_REQUEST,
                 "--allocate-group %s: \"%.64s\" can't be a kind of owner; write GROUP:KIND,KIND such as "
                 "agents:Node,Manual, or GROUP alone",
                 given, kind);
-        }
     ret->items = kinds;
     return 0;
 }
 
-/* "GROUP" or "GROUP:KIND,KIND": fills *ret_group with the group, in memory that stays. */
-static int bound_group_read(const char *given, struct string_list *ret_kinds, const char **ret_group,
-                            struct ipam_error *reterr)
+/* "GROUP" or "GROUP:KIND,KIND". */
+static int bound_group_read(struct arena *arena, const char *given, struct string_list *ret_kinds,
+                            const char **ret_group, struct ipam_error *reterr)
 {
-    char *text = mem_strdup(given), *colon = strchr(text, ':');
+    char *text = arena_strdup(arena, given), *colon = strchr(text, ':');
     *ret_group = text;
     *ret_kinds = (struct string_list){NULL, 0};
     if (!colon)
         return 0;
     *colon = '\0';
-    return kinds_read(given, colon + 1, ret_kinds, reterr);
+    return kinds_read(arena, given, colon + 1, ret_kinds, reterr);
 }
 
 static int bound_groups_read(const struct option_list *given, struct access *access, struct option_list *ret_groups,
                              struct ipam_error *reterr)
 {
     for (ret_groups->count = 0; ret_groups->count < given->count; ret_groups->count++)
-        if (bound_group_read(given->items[ret_groups->count], &access->kinds[ret_groups->count],
+        if (bound_group_read(&access->arena, given->items[ret_groups->count], &access->kinds[ret_groups->count],
                              &ret_groups->items[ret_groups->count], reterr) < 0)
             return -1;
     return 0;
@@ -127,9 +126,15 @@ static void remedy_write(struct access *access, const struct option_list *groups
         snprintf(text, size, "ipamd's option --%s names groups that have it, and root has it", role_options[role].name);
 }
 
+void access_done(struct access *access)
+{
+    arena_done(&access->arena);
+}
+
 int access_init(struct access *access, const struct options *options, struct ipam_error *reterr)
 {
     *access = (struct access){.open = true};
+    arena_init(&access->arena);
     for (int role = RPC_ROLE_READ; role < RPC_ROLES; role++) {
         struct access_groups *groups = &access->groups[role];
         struct option_list names = *groups_of_role(options, role);

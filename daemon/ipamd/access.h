@@ -20,15 +20,16 @@ struct access_groups {
 
 struct access {
     struct access_groups groups[RPC_ROLES]; /* by the role that they give */
-    /* Of each group of RPC_ROLE_ALLOCATE, the kinds of owners that --allocate-group GROUP:KIND,… binds it to; else empty. Kept for
-     * the life of the process. */
+    /* Of each group of RPC_ROLE_ALLOCATE, the kinds of owners that --allocate-group GROUP:KIND,… binds it to; else empty. */
     struct string_list kinds[OPTION_LIST_MAX];
+    struct arena arena;            /* of the kinds' names */
     bool open;                     /* no groups are named: all who can connect are admin */
     char remedies[RPC_ROLES][160]; /* how one gets a role, for those who lack it */
 };
 
-/* -1 with INVALID_REQUEST: no group has that name, or what follows it is no list of kinds. */
+/* -1 with INVALID_REQUEST: no group has that name, or what follows it is no list of kinds. access_done is due all the same. */
 int access_init(struct access *access, const struct options *options, struct ipam_error *reterr);
+void access_done(struct access *access); /* a zeroed one is fine */
 
 /* A group by name, or by number if it is one. -1 with INVALID_REQUEST; `option` is the option that named it. */
 int access_group_find(const char *option, const char *group, gid_t *ret, struct ipam_error *reterr);

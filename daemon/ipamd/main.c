@@ -184,15 +184,12 @@ static int listen_on(const struct options *options, gid_t group, struct listener
     return -1;
 }
 
-static int serve(const struct options *options, struct store *store)
+static int serve_with(const struct rights *rights, const struct options *options, struct store *store)
 {
     uint8_t hash_key[16];
     struct engine_clock start;
     struct ipam_error error;
     struct listener listener, events;
-    static struct rights rights;
-    if (rights_init(&rights, options, &error) < 0)
-        return fail(&error, "start");
     randombytes_buf(hash_key, sizeof hash_key);
     clock_start(&start);
     struct engine *engine = engine_new(hash_key);
@@ -203,13 +200,13 @@ static int serve(const struct options *options, struct store *store)
     }
     check_modes(options->state_dir);
     block_signals();
-    if (check_files(&error) < 0 || listen_on(options, rights.socket_group, &listener, &events, &error) < 0) {
+    if (check_files(&error) < 0 || listen_on(options, rights->socket_group, &listener, &events, &error) < 0) {
         engine_free(engine);
         return fail(&error, "start");
     }
     log_info("state directory %s, %s %s", options->state_dir,
              listener.path ? "socket" : "socket from systemd instead of", options->socket);
-    int status = daemon_run(options, &rights.access, &rights.limits, store, engine, hash_key, &start, &listener,
+    int status = daemon_run(options, &rights->access, &rights->limits, store, engine, hash_key, &start, &listener,
                             &events, &error);
     listener_close(&listener);
     listener_close(&events);
@@ -217,6 +214,16 @@ static int serve(const struct options *options, struct store *store)
         return fail(&error, "start");
     log_info("stopped");
     return IPAM_EXIT_OK;
+}
+
+static int serve(const struct options *options, struct store *store)
+{
+    static struct rights rights;
+    struct ipam_error error;
+    int status =
+        rights_init(&rights, options, &error) < 0 ? fail(&error, "start") : serve_with(&rights, options, store);
+    access_done(&rights.access);
+    return status;
 }
 
 int main(int argc, char *argv[])

@@ -20,7 +20,7 @@ import pytest
 
 from harness.children import child
 from harness.history import Chain
-from harness.paths import BUILD, ROOT, SLOW
+from harness.paths import BUILD, IPAMD, ROOT, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
 from harness.waiting import eventually
@@ -308,6 +308,7 @@ def test_state_from_a_backup_that_went_on_differently_is_told(daemons, followers
     for path in daemon.state_dir.glob("ipamd.db*"):
         path.unlink()
     backup.rename(daemon.state_dir / "ipamd.db")
+    subprocess.run([IPAMD, "--state-dir", daemon.state_dir, "--accept-lost-changes"], check=True, capture_output=True)
     daemon.start("--tick-interval", "100")
     allocations(daemon.ipam(), 1000, more)
     follower.start()

@@ -10,13 +10,14 @@
 
 #include "../../daemon/ipamd/access.h"
 
-static struct access access_now; /* its kinds are kept for the life of the process */
+static struct access access_now; /* of the call before */
 
 /* ---- Helpers ----------------------------------------------------------------------------------------------------- */
 
 static int init(const char *first, const char *second, struct ipam_error *error)
 {
     struct options options = {.allocate_groups = {{first, second}, second ? 2 : 1}};
+    access_done(&access_now);
     return access_init(&access_now, &options, error);
 }
 
@@ -87,5 +88,7 @@ int main(void)
         cmocka_unit_test(a_kind_may_be_as_long_as_a_kind_of_owner_and_no_longer),
         cmocka_unit_test(what_is_no_group_or_kind_is_refused_with_what_to_write),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    access_done(&access_now);
+    return failed;
 }

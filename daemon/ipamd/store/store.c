@@ -38,6 +38,8 @@ static int remember_log_pages(void *user, sqlite3 *handle, const char *name, int
 
 void store_accept(struct store *store)
 {
+    if (store->accepted)
+        return;
     store->accepted = true;
     if (store->access == DB_WRITE)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
