@@ -1,6 +1,7 @@
 """A cluster whose definitions are NovaEdge's own and whose controller replaces the status of VIPs all the time: everything
 works, what the server does not keep is not written again and again, and nobody else's fields are touched."""
 import pytest
+import yaml
 
 from cluster import paths
 from cluster.api import wait_for
@@ -60,8 +61,9 @@ def wait_all_bound(kube, names):
 # ---- Tests
 
 def test_fields_that_the_definition_lacks_are_pruned_and_all_works(nova):
-    nova.apply([pool("main", "10.200.0.0/29", excludedAddresses=["10.200.0.1"], reuseDelaySeconds=60), vip("a", "main"),
-                vip("b", "main", "10.200.0.5/32"), vip("six", "main", family="ipv6")])
+    objects = [pool("main", "10.200.0.0/29", excludedAddresses=["10.200.0.1"], reuseDelaySeconds=60), vip("a", "main"),
+               vip("b", "main", "10.200.0.5/32"), vip("six", "main", family="ipv6")]
+    nova.kubectl("apply", "--validate=false", "-f", "-", stdin=yaml.safe_dump_all(objects))  # the client's own check
     assert (nova.wait_bound("a"), nova.wait_bound("b")) == ("10.200.0.1/32", "10.200.0.5/32")
     nova.wait_unbound("six", "FamilyNotInPool")
     status = nova.wait_pool("main", reason="PoolReady", allocated=2, available=4, observedGeneration=1)["status"]

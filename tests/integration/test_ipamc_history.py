@@ -315,7 +315,7 @@ def test_head_is_logged_once_a_day(daemons):
     """A day of ipamd's own clock takes a second here."""
     daemon = daemons()
     library, = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-    daemon.start(wrap=("env", f"LD_PRELOAD={library}", "FAKETIME=+0 x86400", "ASAN_OPTIONS=verify_asan_link_order=0"))
+    daemon.start(env={"LD_PRELOAD": str(library), "FAKETIME": "+0 x86400", "ASAN_OPTIONS": "verify_asan_link_order=0"})
     eventually(lambda: len(logged_heads(daemon)) >= 3)
     assert set(logged_heads(daemon)) == {f"0:{'0' * 64}"}
     assert len(re.findall("head of the history", daemon.log())) < 200, "a day, and not each turn of the loop"
