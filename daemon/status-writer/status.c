@@ -154,8 +154,9 @@ const char *status_reason(struct arena *arena, const char *reason)
 /* Reasons whose messages, as ipamd writes them, say what is wrong and not what to do. */
 static bool says_only_what_is_wrong(enum ipam_reason reason)
 {
-    static const enum ipam_reason reasons[] = {IPAM_REASON_POOL_EXHAUSTED, IPAM_REASON_INVALID_ADDRESS,
-                                               IPAM_REASON_ADDRESS_IN_USE, IPAM_REASON_ADDRESS_COOLING};
+    static const enum ipam_reason reasons[] = {IPAM_REASON_POOL_EXHAUSTED, IPAM_REASON_POOL_REJECTED,
+                                               IPAM_REASON_INVALID_ADDRESS, IPAM_REASON_ADDRESS_IN_USE,
+                                               IPAM_REASON_ADDRESS_COOLING};
     for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
         if (reasons[i] == reason)
             return true;

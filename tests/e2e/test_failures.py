@@ -121,7 +121,7 @@ def overlapping(kube):
                         "them", message), message
     kube.wait_pool("newer", allocated=0, available=0)
     return fail_with(kube, "web-vip", "PoolRejected",
-                     r"pool rejected: newer was never accepted \(pool overlaps: .*; take it out of one of them\)")
+                     r"pool rejected: newer was never accepted \(pool overlaps: .*; take it out of one of them\); .+")
 
 
 def test_an_overlapping_pool_that_is_mended(kube, host):

@@ -245,6 +245,7 @@ def test_troubleshooting_of_an_address_conflict(kube, host):
     kube.apply(vip("manual", address="10.200.0.50/32"))
     message = kube.wait_unbound("manual", "AddressInUse")
     assert message.startswith("address in use: 10.200.0.50 is held by ProxyVIP/specific-vip")
+    kube.wait_pool("main-vip-pool", allocated=1)
     pools = yaml.safe_load(kube.kubectl("get", "proxyippool", "-o", "yaml").stdout)["items"]
     assert [a["vipRef"] for a in pools[0]["status"]["allocations"]] == ["specific-vip"]
     shown = kube.kubectl("get", "proxyvip", "-o", SPEC_ADDRESSES).stdout
