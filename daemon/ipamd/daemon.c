@@ -25,7 +25,7 @@
 #define STORE_RETRY_MS    500
 #define CLIENTS_SWEEP_MS  1000
 #define ACCEPTS_A_TURN    8
-#define DROPS_A_TURN      128 /* of clients that are sent away at once */
+#define DROPS_A_TURN      512 /* of clients that are sent away at once: the kernel queues 4,096 at most for all users */
 /* A flood of clients that come and go must not take up the loop; as many as all agents of a cluster may come at once. */
 #define ACCEPTS_A_MS     4
 #define ACCEPT_LINE_MS   1000

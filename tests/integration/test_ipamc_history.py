@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.paths import IPAMC, SLOW
+from harness.paths import BUILD, IPAMC, SLOW
 from harness.protos import ipam as pb
 from harness.requests import allocate, pool, release
 from harness.waiting import eventually
@@ -311,6 +311,8 @@ def test_head_is_logged_at_start_and_at_a_clean_stop(daemons):
     daemon.ipamc("audit", "verify", "--expect", noted, check=True)
 
 
+@pytest.mark.skipif(BUILD.name == "asan", reason="a program under AddressSanitizer hangs at start when libfaketime speeds "
+                    "the monotonic clock up; the release build runs this test")
 def test_head_is_logged_once_a_day(daemons):
     """A day of ipamd's own clock takes a second here."""
     daemon = daemons()
