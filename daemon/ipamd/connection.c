@@ -565,7 +565,7 @@ static enum rpc_role peer_role(const struct connection *connection, struct ucred
     return access_role(connection->all->access, fd, ret);
 }
 
-/* Whoever waits to be accepted keeps others from it, as the kernel's queue is one. Those without a role must not fill it by
+/* The kernel has one queue of clients to be accepted, for all users. Those without a role must not fill it by
  * coming again and again: beyond this pace they are sent away before anything else is done for them. */
 static bool door_is_open(struct connections *all, enum rpc_role role)
 {

@@ -60,7 +60,7 @@ struct engine_limits {
     const char *manual_text; /* the ranges, for messages; when there are any */
 };
 
-/* For whom the caller may make, change and give back claims: what the groups allow together of which it is a member. */
+/* For whom the caller may make, change and release claims: what the groups allow together of which it is a member. */
 struct engine_scope {
     const struct string_list *groups; /* kinds of owners, by group: an empty list is every kind. NULL: for everybody */
     uint32_t member;                  /* bit i: of groups[i] */

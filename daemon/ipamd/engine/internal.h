@@ -168,7 +168,7 @@ struct cooling {
 struct wait {
     struct claim *claim;
     uint64_t since;                        /* revision */
-    char *requested, *preferred, *message; /* message: as recorded; what is shown is made anew */
+    char *requested, *preferred, *message; /* message: as recorded; what is shown is made when read */
     enum ipam_reason reason;
     bool dual, mixed, pending;
     struct ipam_addr address;             /* requested, if it can be read */
@@ -460,7 +460,7 @@ void waits_pend_all(struct engine *engine);
 void waits_address_changed(struct engine *engine, unsigned int family, addr_value number);
 void waits_pend_served(struct engine *engine); /* the oldest at each changed address that is free */
 void waits_pend_next(struct engine *engine, const struct wait *refused); /* those after it at its free addresses */
-void waits_settle_addresses(struct engine *engine); /* whoever a changed address leaves elsewhere */
+void waits_settle_addresses(struct engine *engine); /* those that a changed address moves elsewhere */
 uint64_t wait_position(struct wait *wait);
 int watches_compare(const struct watched *a, const struct watched *b);
 int pendings_compare(const struct wait *a, const struct wait *b);

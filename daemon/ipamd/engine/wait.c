@@ -291,7 +291,7 @@ void waits_pend_next(struct engine *engine, const struct wait *refused)
             pend_served(engine, halves[i]->watched, refused->since);
 }
 
-/* Those that a holder blocks stay where they are, whoever it is now. */
+/* Those that a holder blocks stay where they are, no matter who it is now. */
 static void settle_address(struct engine *engine, const struct watched *watched)
 {
     if (held_get(engine, watched->family, watched->number))
